@@ -159,7 +159,7 @@ pub(crate) fn store(data: &[u8]) {
         StoreState::Crashed { mark } => assert_eq!(mark, 300),
         StoreState::Clean { snapshot: found } => assert!(stopped && found == snapshot()),
         StoreState::Unreadable { .. } => assert!(touched == [true; 2], "one whole slot is enough"),
-        StoreState::Fresh => panic!("the file was there"),
+        StoreState::Missing => panic!("the file was there"),
     }
     drop(store);
     let again = DiskStore::open(&folder).unwrap().state;

@@ -15,7 +15,6 @@ must_be_built "$release"/spa{,-server,-client}
 server_and_client
 export XDG_CONFIG_HOME=$folder/client
 mkdir -p "$XDG_CONFIG_HOME"
-"$release/spa" keygen --server -o "$folder/server.key" >/dev/null 2>&1 || exit 1
 public=$("$release/spa" keygen 2>/dev/null) || exit 1
 
 # configure CAPTURE: writes the server's configuration.
@@ -40,6 +39,7 @@ CONFIG
 }
 
 configure ring
+"$release/spa-server" init --config "$folder/server.toml" >/dev/null 2>&1 || exit 1
 "$release/spa-server" client add bench "$public" --service ssh --config "$folder/server.toml" \
     2>/dev/null |
     "$release/spa" host add - --name server >/dev/null 2>&1 ||

@@ -86,8 +86,8 @@ must_reach stranger $server4 22
 must_reach stranger $server6 22
 
 step "Keys are made and exchanged in two pastes, and the server starts"
-shown server spa keygen --server -o server.key
-"$bin/spa" keygen --server -o "$folder/server.key" 2>&1 | quoted
+shown server spa-server init --config server.toml
+spa_server init 2>&1 | quoted
 [ -s "$folder/server.key" ] || fail "no server key"
 shown client spa keygen -o identity
 public=$(spa spa keygen -o "$folder/home/.config/spa/identity" 2>"$folder/error") ||

@@ -15,8 +15,7 @@ pub struct Config {
 impl Default for Config {
     /// Guard mode on the ring capture, a sequence of three fixed ports, no service yet.
     ///
-    /// A server with an empty state folder refuses every knock for `window-future`; one second
-    /// keeps the tests short.
+    /// A new server refuses every knock for `window-future`; one second keeps the tests short.
     /// Nobody is asked for new keys: a client whose psk stood in a line would take them at once.
     fn default() -> Config {
         Config { sections: BTreeMap::new(), tail: String::new() }

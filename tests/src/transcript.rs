@@ -217,7 +217,7 @@ fn configured(session: &mut Transcript) {
 fn enrolment() -> String {
     let mut session = Transcript::new();
     configured(&mut session);
-    session.run("spa keygen --server -o server.key");
+    session.run("spa-server init --config server.toml");
     session.run("spa-server check server.toml");
     let public = session.run("spa keygen");
     session.name("PUBLIC", &public);
@@ -290,14 +290,14 @@ fn errors_spa_server() -> String {
         "spa-server start",
         "spa-server completions tcsh",
         "spa-server run --config nowhere.toml",
-        "spa-server init --config server.toml",
         "spa-server init --json --host a/b",
         "spa-server check nowhere.toml",
         "spa-server check server.toml",
         "spa-server run --config server.toml",
         "spa-server client add laptop --config server.toml",
+        "spa-server init --config server.toml",
+        "spa-server init --config server.toml",
     ]);
-    session.run("spa keygen --server -o server.key");
     let public = session.run("spa keygen");
     session.name("PUBLIC", &public);
     session.runs(&[

@@ -47,7 +47,7 @@ ports = [7013, 41, 28117]
 name = "ssh"
 ports = ["tcp/22"]
 CONFIG
-must as_spa spa keygen --server -o /etc/spa/server.key
+must spa-server init
 mkdir -p /root/client
 public=$(XDG_CONFIG_HOME=/root/client spa keygen 2>/dev/null) || fail "no client key"
 line=$(as_spa spa-server client add laptop "$public" --service ssh 2>/tmp/out) ||

@@ -127,7 +127,7 @@ impl Draft {
             inputs.iter().map(|input| printable(&input.name).to_string()).collect();
         let mut text = format!(
             "# Made by spa import from {}.\n# Read it, then: spa-server check --offline FILE. Keys \
-             were not copied: spa keygen --server makes the server's.\n\n",
+             were not copied: spa-server init makes the server's.\n\n",
             from.join(", ")
         );
         text.push_str(

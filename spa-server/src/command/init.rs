@@ -14,10 +14,13 @@ use spa_proto::ServerSecret;
 
 use super::{ConfigArg, DEFAULT_CONFIG, output};
 use crate::config::surroundings;
-use crate::config::{self, Surroundings};
+use crate::config::{self, SecretFile, Surroundings, load_alone};
 use crate::host_check;
+use crate::store::DiskStore;
 use spa_keys::Failure;
 
+/// Folder of the store beside a configuration that is not the host's own.
+const OWN_STATE: &str = "state";
 /// Stages of the sequence that is chosen.
 const STAGE_COUNT: usize = 3;
 /// Knock ports are chosen from here on: below, others may bind by right
@@ -29,7 +32,8 @@ const LOCAL_PORTS_START: u16 = 32768;
 
 /// Write a first configuration that hides ssh, and a server key
 #[derive(Debug, Args)]
-#[command(after_help = "Asks no questions and overwrites nothing.\n\n\
+#[command(after_help = "Asks no questions and overwrites nothing. Where a configuration is \
+        already, only the key that\nit names is made.\n\n\
         Example:\n  spa-server init --host gate.example.org")]
 pub(super) struct InitArgs {
     /// Name or address at which clients reach this host; may be given several times [default: its
@@ -47,31 +51,25 @@ impl InitArgs {
     /// Writes the key and the configuration, and prints what to do next.
     pub(super) fn run(self) -> Result<(), Failure> {
         let path = std::path::absolute(&self.config.config)?;
+        if path.symlink_metadata().is_ok() {
+            return self.make_missing_key(&path);
+        }
         let folder = path.parent().unwrap_or(Path::new("/"));
         let key = folder.join("server.key");
-        // Before anything is made: a second run says so and leaves everything as it is.
-        if path.symlink_metadata().is_ok() {
-            return Err(Failure::failed(format!(
-                "{path} exists already and is left unchanged; to check it: spa-server check \
-                {path}; to start over, first: mv {path} {path}.old",
-                path = path.display()
-            )));
-        }
         file::private_folder(folder)?;
-        let (secret, made) = server_key(&key)?;
+        let state = if path == Path::new(DEFAULT_CONFIG) {
+            config::state_folder(&path, &surroundings(true))
+        } else {
+            folder.join(OWN_STATE)
+        };
+        let (secret, made) = server_key(&key, &state)?;
         let guessed = self.hosts.is_empty();
         let hosts = if guessed { list_addresses() } else { self.hosts };
         let (ports, ssh) = (knock_ports(&surroundings(true))?, host_check::ssh_ports());
         let text = format_config(&path, &hosts, &ports, &ssh);
         file::write_new(&path, &text)?;
 
-        let fingerprint = Fingerprint::from(&secret.public()).to_string();
-        if made {
-            note!("secret key: {} (keep it safe: it cannot be recreated)", key.display());
-        } else {
-            note!("secret key: {} (it existed already)", key.display());
-        }
-        note!("fingerprint: {fingerprint}");
+        let fingerprint = tell_key(&key, &secret, made);
         match hosts.as_slice() {
             [] => note!(
                 "this host has no address that clients could reach: add one to [server] hosts, or \
@@ -109,12 +107,61 @@ impl InitArgs {
         }
         output::answer(&format!("{}\n", path.display()))
     }
+
+    /// The key of a configuration that somebody wrote by hand. What is there is left as it is.
+    fn make_missing_key(self, path: &Path) -> Result<(), Failure> {
+        let of_config = load_alone(path, &surroundings(true)).ok().map(|config| config.server);
+        let missing = of_config.and_then(|server| match server.key {
+            SecretFile::File(key) if key.symlink_metadata().is_err() => Some((key, server.state)),
+            _ => None,
+        });
+        let Some((key, state)) = missing else {
+            return Err(Failure::failed(format!(
+                "{path} exists already and is left unchanged; to check it: spa-server check \
+                {path}; to start over, first: mv {path} {path}.old",
+                path = path.display()
+            )));
+        };
+        let (secret, made) = server_key(&key, &state)?;
+        let fingerprint = tell_key(&key, &secret, made);
+        note!("{} is left unchanged", path.display());
+        if self.json {
+            let answer = json!({
+                "version": 1, "config": path.display().to_string(),
+                "key": key.display().to_string(), "key-made": made, "fingerprint": fingerprint,
+            });
+            return output::answer(&format!("{answer}\n"));
+        }
+        output::answer(&format!("{}\n", key.display()))
+    }
+}
+
+/// Tells of the key and its fingerprint, which is returned.
+fn tell_key(path: &Path, secret: &ServerSecret, made: bool) -> String {
+    let fingerprint = Fingerprint::from(&secret.public()).to_string();
+    if made {
+        note!("secret key: {} (keep it safe: it cannot be recreated)", path.display());
+    } else {
+        note!("secret key: {} (it existed already)", path.display());
+    }
+    note!("fingerprint: {fingerprint}");
+    fingerprint
 }
 
 /// The key in the file, and whether it was made: an earlier run may have been interrupted before
-/// the configuration.
-fn server_key(path: &Path) -> Result<(ServerSecret, bool), Failure> {
+/// the configuration. A new key has no past, and its store in `state` says so; without it the
+/// server would take a lost store for what it finds.
+fn server_key(path: &Path, state: &Path) -> Result<(ServerSecret, bool), Failure> {
     let secret = ServerSecret::generate().map_err(|error| Failure::failed(error.to_string()))?;
+    // The store first: a key that has a name may have been used.
+    if path.symlink_metadata().is_err()
+        && let Err(error) = DiskStore::prepare(state, &secret.public())
+    {
+        note!(
+            "no replay record could be made, and the first start takes no knocks for a minute: \
+             {error}"
+        );
+    }
     match key_file::write(path, &secret, jiff::Timestamp::now()) {
         Ok(()) => Ok((secret, true)),
         Err(FileError::Exists(_)) => Ok((key_file::read(path)?, false)),
@@ -167,15 +214,16 @@ fn format_config(path: &Path, hosts: &[String], ports: &[u16], ssh: &[u16]) -> S
         words.iter().map(|word| format!("\"{}\"", printable(word))).collect::<Vec<_>>().join(", ")
     };
     let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
-    // A configuration elsewhere does not use the key and the clients of this host.
+    // A configuration elsewhere does not use the key, the clients and the store of this host.
     let files = match path.parent() {
         Some(folder) if path != Path::new(DEFAULT_CONFIG) => {
             let quoted =
                 |name: &str| toml_edit::Value::from(folder.join(name).display().to_string());
             format!(
-                "key ={}\nclients ={}\n",
+                "key ={}\nclients ={}\nstate ={}\n",
                 quoted("server.key").decorated(" ", ""),
-                quoted("clients.toml").decorated(" ", "")
+                quoted("clients.toml").decorated(" ", ""),
+                quoted(OWN_STATE).decorated(" ", "")
             )
         }
         _ => String::new(),

@@ -1,7 +1,6 @@
 //! Trust in the last run: whether its snapshot is of the server's own immediate past, or one that
 //! somebody or something has put back.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,9 +14,6 @@ use crate::store::{self, DiskStore, RunIdentity, StoreState};
 
 /// Longest time between stop and start over which a snapshot is trusted, in milliseconds.
 const MAX_STOPPED_MS: u64 = 60_000;
-
-/// Most characters of an id of boot or machine that count; the usual ones have 36 and 32.
-const MAX_ID_CHARS: usize = 64;
 
 /// The store's findings at the start.
 pub(super) struct Found {
@@ -45,21 +41,6 @@ fn format_number(run: &[u8; 16]) -> String {
     run.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Draws the number of a run of this server on this machine.
-fn draw_identity(server: [u8; 32]) -> Result<RunIdentity, RandomError> {
-    let read_id = |path: &str| {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        text.trim().chars().take(MAX_ID_CHARS).collect()
-    };
-    Ok(RunIdentity {
-        run: random()?,
-        boot: read_id("/proc/sys/kernel/random/boot_id"),
-        machine: read_id("/etc/machine-id"),
-        server,
-        reach: 0,
-    })
-}
-
 /// Writes into the store that a run of which nothing else is known has ended: the next start
 /// trusts no snapshot, and refuses every knock that may have been made before it, under whatever
 /// clock. `server`: the server's key, when it can be read.
@@ -69,7 +50,8 @@ fn draw_identity(server: [u8; 32]) -> Result<RunIdentity, RandomError> {
 pub(crate) fn forget_past(state: &Path, server: Option<&ServerPublic>) -> Result<(), Failure> {
     let failed = |error: &dyn std::error::Error| Failure::failed(error.to_string());
     // Without the key it is as another server's, of which nothing is believed either.
-    let mut run = draw_identity(server.map_or([0; 32], |key| key.0)).map_err(|e| failed(&e))?;
+    let number = random().map_err(|e| failed(&e))?;
+    let mut run = RunIdentity::on_this_machine(number, server.map_or([0; 32], |key| key.0));
     run.reach = whole_millis(LONGEST_REACH);
     // To open it takes the snapshot: it is good for one start.
     let mut opened = DiskStore::open(state).map_err(|e| failed(&e))?;
@@ -87,8 +69,8 @@ impl ThisRun {
         previous: Option<&ServerPublic>,
     ) -> Result<Self, RandomError> {
         let path = control.with_extension("run");
-        let last_run = fs::read_to_string(&path).ok();
-        let identity = draw_identity(server.0)?;
+        let last_run = file::read_secret(&path).ok().map(|text| text.expose().to_owned());
+        let identity = RunIdentity::on_this_machine(random()?, server.0);
         Ok(Self { identity, previous: previous.map(|key| key.0), path, last_run })
     }
 
@@ -117,28 +99,24 @@ impl ThisRun {
         let Found { state, mark, last_run: last } = found;
         let nothing_known = || Freshness::unknown(0, now.mono, LONGEST_REACH);
         let snapshot = match state {
-            // A new server's, as it seems: whoever has removed the store would have to have lowered
-            // the window as well to gain by it.
-            StoreState::Fresh => {
-                log::event(Level::Info, "new-store")
-                    .with("refused", "knocks made before the start")
+            StoreState::Missing => {
+                log::event(Level::Warn, "store-missing")
+                    .with("refused", "knocks made before the start, and for a minute")
                     .emit();
-                return Freshness::unknown(0, now.mono, settings.window_future);
+                return nothing_known();
             }
             StoreState::Unreadable { why } => {
                 log::event(Level::Error, "store-unreadable")
                     .with("error", why)
-                    .with("refused", "knocks made before the start")
+                    .with("refused", "knocks made before the start, and for a minute")
                     .emit();
-                return Freshness::unknown(0, now.mono, settings.window_future);
+                return nothing_known();
             }
             StoreState::Crashed { .. } => None,
             StoreState::Clean { snapshot } => Some(snapshot),
         };
-        let Some(last) = last else {
-            // `spa-server init` has made it beside a new key: there is no past.
-            return Freshness::unknown(mark, now.mono, settings.window_future);
-        };
+        // Killed while it was made in the place of a missing one.
+        let Some(last) = last else { return nothing_known() };
         let here = &self.identity;
         // While the server changes its key, the last run may have had the one before.
         let is_ours = last.server == here.server || Some(last.server) == self.previous;
@@ -148,6 +126,9 @@ impl ThisRun {
                 .with("refused", "knocks made before the start, and for a minute")
                 .emit();
             return nothing_known();
+        }
+        if last.is_before_the_first() {
+            return self.judge_new_store(&last, settings, now);
         }
         let reach = settings.window_future.max(Duration::from_millis(last.reach));
         match snapshot {
@@ -167,6 +148,19 @@ impl ThisRun {
                 Freshness::unknown(mark, now.mono, reach)
             }
         }
+    }
+
+    /// The rules of a key's first run, by the store that `spa-server init` has made beside it. One
+    /// that was put back after a run is found by that run's number, or by another boot.
+    fn judge_new_store(&self, last: &RunIdentity, settings: &Settings, now: Now) -> Freshness {
+        let is_new =
+            !last.boot.is_empty() && last.boot == self.identity.boot && self.last_run.is_none();
+        let reach = if is_new { settings.window_future } else { LONGEST_REACH };
+        log::event(Level::Info, "new-store")
+            .with("refused", "knocks made before the start")
+            .number("for-s", reach.as_secs())
+            .emit();
+        Freshness::unknown(0, now.mono, reach)
     }
 
     /// Tells whether a snapshot is this machine's own of a moment ago.

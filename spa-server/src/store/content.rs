@@ -40,14 +40,19 @@ pub(super) struct StoreContent {
     pub(super) next_grant: u64,
     /// `None` while a server runs or after a crash.
     pub(super) snapshot: Option<StoreSnapshot>,
-    /// The run that goes on, or the last one; `None` before the first.
+    /// The run that goes on, or the last one, or what stands for it beside a new key.
     pub(super) last_run: Option<RunIdentity>,
 }
 
 impl StoreContent {
-    /// A store that no run has used.
+    /// A store that says nothing.
     pub(super) fn empty() -> Self {
         Self { mark: 0, next_grant: 1, snapshot: None, last_run: None }
+    }
+
+    /// Returns true when no server has used the store of which this is the content.
+    pub(super) fn is_of_no_run(&self) -> bool {
+        self.last_run.as_ref().is_some_and(RunIdentity::is_before_the_first)
     }
 
     /// The same after a clean stop.

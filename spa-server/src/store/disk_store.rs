@@ -5,6 +5,8 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+use spa_proto::ServerPublic;
+
 use super::content::StoreContent;
 use super::folder::Folder;
 use super::slot_file::{ReadError, SlotFile};
@@ -45,7 +47,7 @@ impl DiskStore {
             }
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
                 let content = StoreContent::empty();
-                (create_file(&folder, &content)?, content, StoreState::Fresh)
+                (create_file(&folder, &content)?, content, StoreState::Missing)
             }
             Err(ReadError::Io(source)) => return Err(failed(source)),
             Err(ReadError::Damaged(why)) => {
@@ -62,6 +64,25 @@ impl DiskStore {
         let (mark, last_run) = (content.mark, content.last_run.clone());
         let store = Self { folder, file: Some(file), content, stopped: false };
         Ok(OpenedStore { store, state, mark, last_run })
+    }
+
+    /// Makes the store of a key that was just made: of no other key, machine or boot it says
+    /// anything. One that a server has used stays as it is.
+    ///
+    /// # Errors
+    /// As [`DiskStore::open`]; then there is no store, or the former one.
+    pub fn prepare(folder: &Path, key: &ServerPublic) -> Result<(), StoreError> {
+        let folder = Folder::open_locked(folder)?;
+        let path = folder.store_path();
+        match SlotFile::open(&path) {
+            // Left by an `init` that was killed before its key had a name.
+            Ok((_, content)) if content.is_of_no_run() => {}
+            Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(ReadError::Io(source)) => return Err(StoreError::Io { path, source }),
+            Ok(_) | Err(ReadError::Damaged(_)) => return Ok(()),
+        }
+        let last_run = Some(RunIdentity::before_the_first(key.0));
+        create_file(&folder, &StoreContent { last_run, ..StoreContent::empty() }).map(drop)
     }
 
     /// Writes `content`; on success it is what this store says from now on.

@@ -60,6 +60,36 @@ pub struct RunIdentity {
     pub reach: u64,
 }
 
+/// Number of a run that has not been: `spa-server init` writes it beside a new key.
+const BEFORE_FIRST_RUN: [u8; 16] = [0; 16];
+/// Most characters of an id of boot or machine that count; the usual ones have 36 and 32.
+const MAX_ID_CHARS: usize = 64;
+
+impl RunIdentity {
+    /// A run of this boot of this machine, which accepts nothing that is ahead of its clock.
+    #[must_use]
+    pub fn on_this_machine(run: [u8; 16], server: [u8; 32]) -> Self {
+        let read_id = |path: &str| {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            text.trim().chars().take(MAX_ID_CHARS).collect()
+        };
+        let boot = read_id("/proc/sys/kernel/random/boot_id");
+        Self { run, boot, machine: read_id("/etc/machine-id"), server, reach: 0 }
+    }
+
+    /// What stands in the place of a run beside a key that was just made.
+    #[must_use]
+    pub fn before_the_first(server: [u8; 32]) -> Self {
+        Self::on_this_machine(BEFORE_FIRST_RUN, server)
+    }
+
+    /// Returns true when no server has run with this store.
+    #[must_use]
+    pub fn is_before_the_first(&self) -> bool {
+        self.run == BEFORE_FIRST_RUN
+    }
+}
+
 /// A session that never works again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Used {
@@ -77,7 +107,7 @@ pub struct Used {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreState {
     /// There was no store. Nothing is known about earlier knocks.
-    Fresh,
+    Missing,
     /// The last run did not stop cleanly: refuse every `ts` up to the mark.
     Crashed {
         /// Unix milliseconds.
@@ -106,7 +136,7 @@ pub struct OpenedStore {
     pub state: StoreState,
     /// The mark, Unix milliseconds; 0 in a store that says nothing.
     pub mark: u64,
-    /// The last run; `None`: no server has used this store yet.
+    /// The last run, or what stands for it beside a new key; `None`: nothing is known.
     pub last_run: Option<RunIdentity>,
 }
 

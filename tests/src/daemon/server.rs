@@ -14,8 +14,8 @@ use crate::netns::Host;
 use crate::temp::TempDir;
 use crate::{nft, process, wait_until};
 
-/// How long a replay fence may last in a test.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a replay fence may last in a test: a minute where the store was lost.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The real `spa-server` in a host, with a folder of its own for key, clients, state and
 /// configuration.
@@ -33,15 +33,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes the folder, the key and the configuration, and does not start it: enrol clients first.
+    /// Makes the folder, the configuration and the key, which has no past, and does not start it:
+    /// enrol clients first.
     pub fn prepare(host: &Host, config: &Config) -> Server {
         let folder = TempDir::new();
         let path = folder.write("server.toml", config.text(folder.path()));
-        process::succeed(
-            Command::new(binary("spa"))
-                .args(["keygen", "--server", "-o"])
-                .arg(folder.join("server.key")),
-        );
+        process::succeed(Command::new(binary("spa-server")).arg("init").arg("--config").arg(&path));
         Server {
             host: host.clone(),
             folder,

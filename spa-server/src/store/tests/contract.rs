@@ -8,7 +8,7 @@ fn fresh_then_crashed() {
     let scratch = Scratch::new();
     let open = || DiskStore::open(&scratch.state()).unwrap();
     let mut opened = open();
-    assert_eq!(opened.state, StoreState::Fresh);
+    assert_eq!(opened.state, StoreState::Missing);
     opened.store.advance(10).unwrap();
     opened.store.advance(30).unwrap();
     opened.store.advance(20).unwrap();

@@ -41,7 +41,7 @@ fn child() {
     assert!(!state.join("spa.store").exists());
     free(disk);
     let mut opened = DiskStore::open(&state).unwrap();
-    assert_eq!(opened.state, StoreState::Fresh);
+    assert_eq!(opened.state, StoreState::Missing);
 
     // Room runs out while it works: a mark needs none.
     let mut mark = 1;

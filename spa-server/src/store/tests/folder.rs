@@ -29,7 +29,7 @@ fn exposed_folder() {
         assert!(matches!(error, StoreError::Exposed(_)), "{error}");
     }
     fs::set_permissions(scratch.state(), fs::Permissions::from_mode(0o755)).unwrap();
-    assert_eq!(open(&scratch.state()).state, StoreState::Fresh);
+    assert_eq!(open(&scratch.state()).state, StoreState::Missing);
 }
 
 #[test]
@@ -96,5 +96,5 @@ fn folder_removed_while_open() {
     assert!(error.to_string().contains("nothing is opened while"), "{error}");
     assert!(opened.store.stop(&snapshot(1)).is_err());
     drop(opened);
-    assert_eq!(open(&scratch.state()).state, StoreState::Fresh);
+    assert_eq!(open(&scratch.state()).state, StoreState::Missing);
 }

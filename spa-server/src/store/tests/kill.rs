@@ -104,7 +104,7 @@ fn check_store(folder: &Path, told: &Told, when: &str) {
         StoreState::Clean { snapshot: found } => {
             assert!(told.stopping && found == snapshot(20), "{when}");
         }
-        StoreState::Fresh => assert_eq!(told.mark, None, "{when}"),
+        StoreState::Missing => assert_eq!(told.mark, None, "{when}"),
         StoreState::Unreadable { why } => panic!("{when}: {why}"),
     }
     assert!(store.reserve(1).unwrap().start >= told.next_grant, "{when}");

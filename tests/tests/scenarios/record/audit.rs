@@ -222,7 +222,6 @@ fn a_damaged_record_holds_up_nothing() {
     let net = lan();
     let server = Server::prepare(&net.server, &config(600));
     let state = server.folder().join("state");
-    fs::create_dir(&state).unwrap();
     fs::write(state.join("audit.redb"), "no database").unwrap();
     let scene = Scene::of(server, &net.client, &["ssh"]);
     scene.server.wait_log(&["event=audit-damaged", "audit.redb.corrupt-1"]);

@@ -162,6 +162,7 @@ fn without_the_store_and_with_a_clock_that_is_set_later() {
     tape.scene.server.set_clock_offset(0);
     tape.tags_known(true);
     tape.replay_in_vain("when the clock was set");
+    tape.scene.server.wait_fence();
     tape.the_client_opens();
     tape.replay_in_vain("after a new knock");
 }
@@ -186,6 +187,7 @@ fn without_the_store_and_stopped_when_the_clock_was_set() {
         }
         tape.scene.server.launch();
         tape.replay_in_vain(&format!("crash {crash}"));
+        tape.scene.server.wait_fence();
         tape.the_client_opens();
         tape.replay_in_vain(&format!("crash {crash}: behind the fence"));
     }

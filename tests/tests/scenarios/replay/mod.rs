@@ -2,6 +2,7 @@
 //! stranger who sends them gets at most the sealed answer to a last stage.
 
 mod clock;
+mod lost;
 mod restart;
 mod restored;
 mod twins;

@@ -1,5 +1,7 @@
 //! The server ends, restarts, and loses its store.
 
+use std::thread;
+
 use super::*;
 
 #[test]
@@ -55,7 +57,7 @@ fn without_the_store() {
     tape.scene.server.stop();
     fs::remove_dir_all(tape.scene.server.folder().join("state")).unwrap();
     tape.scene.server.launch();
-    tape.scene.server.wait_log(&["event=new-store"]);
+    tape.scene.server.wait_log(&["event=store-missing"]);
     tape.replay_in_vain("before the fence");
     // The new store has seen no knock yet: that it knows nothing must outlive a crash and a clean
     // stop.
@@ -67,6 +69,7 @@ fn without_the_store() {
     tape.scene.server.launch();
     tape.replay_in_vain("after a clean stop and another crash");
     tape.closed();
+    tape.scene.server.wait_fence();
     tape.the_client_opens();
     tape.replay_in_vain("behind the fence");
 
@@ -75,6 +78,7 @@ fn without_the_store() {
     tape.scene.server.kill9();
     tape.scene.server.launch();
     tape.replay_in_vain("removed under the server, which is killed then");
+    tape.scene.server.wait_fence();
     tape.the_client_opens();
     tape.replay_in_vain("behind the second fence");
 }
@@ -82,27 +86,32 @@ fn without_the_store() {
 #[test]
 fn with_a_corrupt_store() {
     need_namespaces!();
-    let mut tape = Tape::new();
     // Half of it would leave a whole slot.
     let part = |bytes: &[u8]| bytes[..bytes.len() / 4].to_vec();
     let noise = |bytes: &[u8]| bytes.iter().map(|byte| byte ^ 0x5a).collect::<Vec<u8>>();
-    type Damage<'a> = (&'a str, &'a dyn Fn(&[u8]) -> Vec<u8>);
+    type Damage<'a> = (&'a str, &'a (dyn Fn(&[u8]) -> Vec<u8> + Sync));
     let damages: [Damage<'_>; 4] = [
         ("empty", &|_| Vec::new()),
         ("a quarter of it", &part),
         ("noise", &noise),
         ("a text", &|_| b"no database\n".to_vec()),
     ];
-    for (name, damage) in damages {
-        let status = tape.scene.server.stop();
-        assert!(status.success(), "{name}: {status}");
-        fs::write(tape.store(), damage(&fs::read(tape.store()).unwrap())).unwrap();
-        let mark = tape.scene.server.log().mark();
-        tape.scene.server.launch();
-        tape.scene.server.log().wait_since(mark, &["event=store-unreadable", "corrupt-"]);
-        tape.replay_in_vain(&format!("{name}: before the fence"));
-        tape.scene.server.wait_fence();
-        tape.replay_in_vain(&format!("{name}: behind the fence"));
-        tape.the_client_opens();
-    }
+    thread::scope(|scope| {
+        for (name, damage) in damages {
+            scope.spawn(move || {
+                let mut tape = Tape::new();
+                let status = tape.scene.server.stop();
+                assert!(status.success(), "{name}: {status}");
+                fs::write(tape.store(), damage(&fs::read(tape.store()).unwrap())).unwrap();
+                let mark = tape.scene.server.log().mark();
+                tape.scene.server.launch();
+                let words = ["event=store-unreadable", "corrupt-"];
+                tape.scene.server.log().wait_since(mark, &words);
+                tape.replay_in_vain(&format!("{name}: before the fence"));
+                tape.scene.server.wait_fence();
+                tape.replay_in_vain(&format!("{name}: behind the fence"));
+                tape.the_client_opens();
+            });
+        }
+    });
 }
