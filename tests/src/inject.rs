@@ -26,6 +26,8 @@ pub enum Argument<'a> {
     Number(u64),
     /// The address of this text, which ends with a NUL.
     Text(&'a str),
+    /// The address of these bytes, with a NUL behind them.
+    Bytes(&'a [u8]),
 }
 
 /// How an injected call ended.
@@ -65,8 +67,8 @@ impl Stopped {
         None
     }
 
-    fn write(&self, at: u64, text: &str) {
-        let bytes: Vec<u8> = text.bytes().chain([0]).collect();
+    fn write(&self, at: u64, bytes: &[u8]) {
+        let bytes = [bytes, &[0]].concat();
         for (number, chunk) in (0..).zip(bytes.chunks(8)) {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
@@ -84,14 +86,17 @@ pub fn inject(pid: u32, call: c_long, arguments: &[Argument<'_>]) -> Injected {
     let mut scratch = regs.rsp - SCRATCH;
     let mut values = [0; 6];
     for (value, argument) in values.iter_mut().zip(arguments) {
-        *value = match argument {
-            Argument::Number(number) => *number,
-            Argument::Text(text) => {
-                scratch = (scratch - text.len() as u64 - 16) & !15;
-                stopped.write(scratch, text);
-                scratch
+        let bytes = match argument {
+            Argument::Number(number) => {
+                *value = *number;
+                continue;
             }
+            Argument::Text(text) => text.as_bytes(),
+            Argument::Bytes(bytes) => bytes,
         };
+        scratch = (scratch - bytes.len() as u64 - 16) & !15;
+        stopped.write(scratch, bytes);
+        *value = scratch;
     }
     regs.rip -= 2;
     regs.rax = call.cast_unsigned();

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use spa_proto::HostAddr;
+use spa_proto::{ClientPublic, HostAddr};
 
-use super::client_terms::ClientTerms;
+use super::client_terms::{ClientTerm, ClientTerms};
 use super::grant_limits::MAX_ADMIN_GRANTS;
 use crate::config::{CaptureMode, Config, Stages};
 use crate::domain::grant::{ADMIN_NAME, Grant, alone};
@@ -112,8 +112,8 @@ impl Authorization {
             }
             return Err(format!("a grant of {ADMIN_NAME} for /{}", grant.prefix));
         }
-        let stanza = self.clients.find_client(&grant.client);
-        let stanza = stanza.ok_or_else(|| "no such client".to_owned())?;
+        let client = self.clients.find_client(&grant.client);
+        let stanza = &client.ok_or_else(|| "no such client".to_owned())?.stanza;
         stanza
             .check_grant(grant, unix_ms, CLOCK_SLACK)
             .map_err(|reason| format!("{} may not have that: {}", grant.client, reason.word()))?;
@@ -124,6 +124,28 @@ impl Authorization {
         // A server that never answers lets in several sources by one session.
         let sources = if self.config.server.ack { 1 } else { MAX_SOURCES_WITHOUT_ACK };
         Ok(sources.saturating_mul(stanza.max_grants.map_or(usize::MAX, |max| max as usize)))
+    }
+
+    /// Keys in the place of a client's present ones: it may, and its `rotate` allows such keys.
+    pub(super) fn check_rekey(
+        &self,
+        client: &str,
+        old: &ClientPublic,
+        new: &ClientPublic,
+        unix_ms: u64,
+    ) -> Result<(), DenialReason> {
+        let known = self.clients.find_client(client);
+        let ClientTerm { stanza, public } = known.ok_or_else(|| "no such client".to_owned())?;
+        // Asked again before anybody has read what became of it: the file knows.
+        if public.as_ref() == Some(new) {
+            return Ok(());
+        }
+        if public.as_ref() != Some(old) {
+            return Err(format!("these are not the keys of {client}"));
+        }
+        stanza
+            .check_rekey(old, new, unix_ms, CLOCK_SLACK)
+            .map_err(|reason| format!("{client} may not have such keys: {}", reason.word()))
     }
 
     /// A mark of a sequence.

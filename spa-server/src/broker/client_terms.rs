@@ -1,6 +1,6 @@
 //! Grants that each client may have, by the broker's own reading of the very bytes that the
-//! listener reads. Names and stanzas are kept; the keys in these files are wiped when they are
-//! read.
+//! listener reads. Names, stanzas and public keys are kept; the psks in these files are wiped when
+//! they are read.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,13 +10,30 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use spa_proto::ClientPublic;
+
 use crate::config::clients::is_enrolled_file;
 use crate::config::{self, Loaded, Surroundings, surroundings};
 use crate::engine::{Role, Stanza};
 use crate::ipc::stanza::make_stanza;
 use crate::log::{self, Level};
 
-type ByName = HashMap<Arc<str>, Stanza>;
+type ByName = HashMap<Arc<str>, ClientTerm>;
+
+/// A client as the broker knows it.
+#[derive(Debug)]
+pub(super) struct ClientTerm {
+    /// What it may be granted.
+    pub(super) stanza: Stanza,
+    /// Its present keys; `None`: the text is none.
+    pub(super) public: Option<ClientPublic>,
+}
+
+impl ClientTerm {
+    fn of_client(config: &config::Config, client: &config::Client) -> Self {
+        Self { stanza: make_stanza(config, client, Role::Client), public: client.keys() }
+    }
+}
 
 /// Sealed copies that clients are read from.
 #[derive(Debug)]
@@ -71,9 +88,9 @@ impl ClientTerms {
         Ok(())
     }
 
-    /// The stanza of a client. Waits for the end of the reading, which the listener's own has
+    /// A client. Waits for the end of the reading, which the listener's own has
     /// outlasted: before that it has nobody to ask for.
-    pub(super) fn find_client(&self, name: &str) -> Option<&Stanza> {
+    pub(super) fn find_client(&self, name: &str) -> Option<&ClientTerm> {
         self.0.read.get_or_init(|| self.finish_reading()).get(name)
     }
 
@@ -92,7 +109,7 @@ impl ClientTerms {
     pub(super) fn of_clients(config: &config::Config, clients: &[config::Client]) -> Self {
         let terms = clients
             .iter()
-            .map(|client| (Arc::clone(&client.name), make_stanza(config, client, Role::Client)));
+            .map(|client| (Arc::clone(&client.name), ClientTerm::of_client(config, client)));
         let this = Self::default();
         let _first = this.0.read.set(terms.collect());
         this
@@ -114,7 +131,7 @@ fn read_terms(source: &TermsSource) -> ByName {
     match loaded {
         Ok(Loaded { config, clients, .. }) => clients
             .iter()
-            .map(|client| (Arc::clone(&client.name), make_stanza(&config, client, Role::Client)))
+            .map(|client| (Arc::clone(&client.name), ClientTerm::of_client(&config, client)))
             .collect(),
         Err(error) => {
             log::event(Level::Debug, "clients-unknown").with("error", error).emit();

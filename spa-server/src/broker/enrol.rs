@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use spa_keys::{TextForm, UnixMillis};
 use spa_proto::{ClientPublic, Evidence, Op, Psk, ServerPublic};
 
-use super::authorize::is_client_name;
+use super::authorize::{Authorization, is_client_name};
 use crate::config::clients::{self, NewKeys, ReplaceError, enrolled_file};
 use crate::config::{Config, Secret};
 use crate::ipc::message::{ReplaceRequest, RequestError};
@@ -62,11 +62,11 @@ impl KeyChanges {
     pub(super) fn replace_keys(
         &mut self,
         asked: &ReplaceRequest,
-        config: &Config,
+        current: &Authorization,
     ) -> Result<(), RequestError> {
         self.check_trial()?;
         self.check_rate(&asked.client)?;
-        replace_keys(asked, config, &self.servers)?;
+        replace_keys(asked, current, &self.servers)?;
         let client = self.rotations.entry(asked.client.clone());
         client.or_insert_with(|| (Instant::now(), 0)).1 += 1;
         self.changed = true;
@@ -128,7 +128,7 @@ impl KeyChanges {
 
 fn replace_keys(
     asked: &ReplaceRequest,
-    config: &Config,
+    current: &Authorization,
     servers: &[ServerPublic],
 ) -> Result<(), RequestError> {
     let refused = |text: &str| RequestError::Refused(text.to_owned());
@@ -152,6 +152,9 @@ fn replace_keys(
     if u128::from(body.ts_ms.abs_diff(now_ms)) > MAX_REQUEST_AGE.as_millis() {
         return Err(refused("the request is old"));
     }
+    if !asked.invited {
+        current.check_rekey(&asked.client, &old, &new, now_ms)?;
+    }
     if asked.kem.as_ref().is_some_and(|kem| Psk::from_text(kem).is_err()) {
         return Err(refused("the ML-KEM half is not a key"));
     }
@@ -160,8 +163,8 @@ fn replace_keys(
         psk: Secret::new(asked.psk.clone()),
         kem: asked.kem.clone().map(Secret::new),
     };
-    let path = enrolled_path(config);
-    let overlap = config.server.rotate_overlap;
+    let path = enrolled_path(&current.config);
+    let overlap = current.config.server.rotate_overlap;
     let done = if asked.invited {
         clients::enrol_client(&path, &asked.old, &keys, now_ms, overlap)
     } else {

@@ -210,7 +210,8 @@ impl RequestHandler {
                 self.firewall.note_ban(source, time);
             }
             Request::Replace(asked) => {
-                self.keys.replace_keys(&asked, &self.versions.current.config)?
+                self.check_removed(&asked.client)?;
+                self.keys.replace_keys(&asked, &self.versions.current)?
             }
             Request::Seen { client } => {
                 self.keys.confirm_keys(&client, &self.versions.current.config)?
@@ -241,10 +242,15 @@ impl RequestHandler {
         Err(RequestError::Failed(format!("{source} is this host's own address, or a broadcast")))
     }
 
-    fn open_grant(&mut self, asked: &GrantRequest, ends: &[GrantId]) -> Result<(), RequestError> {
-        if self.versions.is_revoked(&asked.client) {
-            return Err(RequestError::TooLate(format!("client {} was removed", asked.client)));
+    fn check_removed(&self, client: &str) -> Result<(), RequestError> {
+        if self.versions.is_revoked(client) {
+            return Err(RequestError::TooLate(format!("client {client} was removed")));
         }
+        Ok(())
+    }
+
+    fn open_grant(&mut self, asked: &GrantRequest, ends: &[GrantId]) -> Result<(), RequestError> {
+        self.check_removed(&asked.client)?;
         let (grant, most) =
             self.versions.current.check_grant(asked, UnixMillis::now().as_millis())?;
         self.check_remote(grant.source)?;

@@ -75,8 +75,12 @@ fn config(text: &str) -> Config {
 
 /// What the clients of the test may have: the first service.
 fn terms(config: &Config) -> ClientTerms {
-    let text =
-        CLIENTS.replace("SERVICE", &config.services[0].name).replace("LONG", &"x".repeat(64));
+    terms_with(config, "")
+}
+
+fn terms_with(config: &Config, more: &str) -> ClientTerms {
+    let text = format!("{CLIENTS}{more}");
+    let text = text.replace("SERVICE", &config.services[0].name).replace("LONG", &"x".repeat(64));
     let (clients, findings) =
         parse_clients("test", &text, Some(&config.services), &Surroundings::none());
     ClientTerms::of_clients(config, &clients.unwrap_or_else(|| panic!("{findings}")))
@@ -95,10 +99,15 @@ struct Pair {
 
 impl Pair {
     fn new(text: &str) -> Self {
+        Self::with_clients(text, "")
+    }
+
+    /// The same with more clients.
+    fn with_clients(text: &str, more: &str) -> Self {
         let (broker, listener) = Channel::pair().unwrap();
         listener.set_timeout(Duration::from_secs(1)).unwrap();
         let config = config(text);
-        let terms = terms(&config);
+        let terms = terms_with(&config, more);
         let mut this = Self {
             desk: RequestHandler::new(
                 Box::new(Observe::new()),

@@ -191,6 +191,19 @@ impl Stanza {
         Ok(())
     }
 
+    /// Checks new keys that another process has let a client have, a moment before `unix_ms`.
+    pub(crate) fn check_rekey(
+        &self,
+        old: &ClientPublic,
+        new: &ClientPublic,
+        unix_ms: u64,
+        slack: Duration,
+    ) -> Result<(), Reason> {
+        let before_ms = unix_ms.saturating_sub(u64::try_from(slack.as_millis()).unwrap_or(0));
+        self.check_validity(unix_ms).or_else(|_| self.check_validity(before_ms))?;
+        if self.rotation(old).allows(old, new) { Ok(()) } else { Err(Reason::Kind) }
+    }
+
     /// Checks that keys of this stanza may be replaced from here and now: as it may knock.
     pub(super) fn admits_new_keys(&self, source: IpAddr, unix_ms: u64) -> Result<(), Reason> {
         self.check_validity(unix_ms)?;

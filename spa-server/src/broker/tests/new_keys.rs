@@ -40,13 +40,26 @@ struct Scene {
     file: PathBuf,
     invitation: InvitationSecret,
     device: ClientSecret,
+    /// Whose keys those of `owner` are.
+    owner: ClientSecret,
 }
 
 impl Scene {
     fn new() -> Self {
+        Self::with_stanza("")
+    }
+
+    /// The same with these lines in the stanza of `owner`.
+    fn with_stanza(stanza: &str) -> Self {
+        let owner = ClientSecret::generate().unwrap();
+        let client = format!(
+            "[[client]]\nname = \"owner\"\npublic = \"{}\"\npsk = \"e\"\nservices = \
+             [\"SERVICE\"]\n{stanza}\n",
+            owner.public().to_text()
+        );
         let state = folder().join("state");
         let text = format!("[server]\nstate = \"{}\"\n{CONFIG}", state.display());
-        let mut pair = Pair::new(&text);
+        let mut pair = Pair::with_clients(&text, &client);
         pair.desk.keys.set_servers(&[server().public()]);
         let file = enrolled_file(&state);
         let invitation = InvitationSecret::generate().unwrap();
@@ -69,7 +82,7 @@ impl Scene {
         let services = config(&text).services;
         add_invitation(&file, &client, now_ms() + 60_000, &services, &Surroundings::none())
             .unwrap();
-        Self { pair, file, invitation, device: ClientSecret::generate().unwrap() }
+        Self { pair, file, invitation, device: ClientSecret::generate().unwrap(), owner }
     }
 
     /// What an honest listener makes of a request that `signer` signed with the keys of `old`.
@@ -118,13 +131,19 @@ impl Scene {
         let opened = keys.open(packet, epoch_of(at_ms), 0, PORT).unwrap();
         Request::Replace(ReplaceRequest {
             invited: matches!(op, Op::Enrol(_)),
-            client: "phone".to_owned(),
+            client: if matches!(op, Op::Enrol(_)) { "phone" } else { "owner" }.to_owned(),
             old: old.public().to_text(),
             new: self.device.public().to_text(),
             psk: Psk::from_bytes([3; 32]).to_text().expose().to_owned(),
             kem: Some(Psk::from_bytes([4; 32]).to_text().expose().to_owned()),
             evidence: keys.evidence(&opened).bytes().to_vec(),
         })
+    }
+
+    /// A REKEY of `owner` to the keys of the device.
+    fn rekey(&self) -> Request {
+        let op = Op::Rekey(self.device.public());
+        self.request(&self.owner, &Psk::from_bytes([5; 32]), op, &self.owner, now_ms())
     }
 
     fn enrol(&self) -> Request {
@@ -220,23 +239,55 @@ fn another_servers_signature_counts_for_nothing() {
 #[test]
 fn a_client_rotates_itself_and_a_retired_key_nobody() {
     let mut scene = Scene::new();
-    let owner = ClientSecret::generate().unwrap();
-    let psk = Psk::from_bytes([5; 32]);
-    let op = Op::Rekey(scene.device.public());
-    let request = scene.request(&owner, &psk, op, &owner, now_ms());
+    let request = scene.rekey();
     assert_eq!(scene.pair.ask(&request), Reply::Done);
     let once = text(&scene.file);
     assert!(once.contains("[[rotated]]") && once.contains("until"), "{once}");
     // Its answer was lost.
     assert_eq!(scene.pair.ask(&request), Reply::Done);
     assert_eq!(text(&scene.file), once);
-    assert_eq!(scene.pair.ask(&Request::Seen { client: "phone".to_owned() }), Reply::Done);
+    assert_eq!(scene.pair.ask(&Request::Seen { client: "owner".to_owned() }), Reply::Done);
     let seen = text(&scene.file);
     assert_eq!(seen.matches("until").count(), once.matches("until").count() - 1, "{seen}");
     // Whoever stole the retired key, and the listener too, changes nothing any more.
     scene.device = ClientSecret::generate().unwrap();
-    let op = Op::Rekey(scene.device.public());
-    let stolen = scene.request(&owner, &psk, op, &owner, now_ms());
+    let stolen = scene.rekey();
     assert!(matches!(scene.pair.ask(&stolen), Reply::Failed(RequestError::TooLate(_))));
     assert_eq!(text(&scene.file), seen);
+}
+
+/// B2 for keys: what the stanza does not let the engine give, a listener gets nowhere either.
+#[test]
+fn b2_keys_beyond_the_clients_stanza() {
+    let refused = |scene: &mut Scene, request: &Request| {
+        let answer = scene.pair.ask(request);
+        assert!(matches!(answer, Reply::Failed(RequestError::Refused(_))), "{answer:?}");
+        assert!(!text(&scene.file).contains("[[rotated]]"));
+    };
+    for stanza in ["rotate = \"never\"", "rotate = \"refresh\"", "expires = \"2020-01-01\""] {
+        let mut scene = Scene::with_stanza(stanza);
+        let request = scene.rekey();
+        refused(&mut scene, &request);
+    }
+    // Keys that are no client's, or not that client's.
+    let mut scene = Scene::new();
+    scene.owner = ClientSecret::generate().unwrap();
+    let of_nobody = scene.rekey();
+    refused(&mut scene, &of_nobody);
+    let Request::Replace(asked) = of_nobody else { unreachable!() };
+    for client in ["laptop", "nobody", "phone"] {
+        let mut named = asked.clone();
+        named.client = client.to_owned();
+        refused(&mut scene, &Request::Replace(named));
+    }
+    for stanza in ["rotate = \"any\"", "rotate = \"same-kind\"", ""] {
+        let mut scene = Scene::with_stanza(stanza);
+        let request = scene.rekey();
+        assert_eq!(scene.pair.ask(&request), Reply::Done, "{stanza}");
+        // Removed meanwhile.
+        let mut scene = Scene::with_stanza(stanza);
+        let request = scene.rekey();
+        scene.pair.desk.versions.revoke_client("owner").unwrap();
+        assert!(matches!(scene.pair.ask(&request), Reply::Failed(RequestError::TooLate(_))));
+    }
 }
