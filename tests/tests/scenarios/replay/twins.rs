@@ -59,6 +59,30 @@ fn p9_a_second_server_of_the_same_key_is_noticed() {
     assert!(!lines.iter().any(|line| line.contains("event=second-server ")), "{lines:?}");
 }
 
+/// Of three servers any two know of each other, also when the one that was there first is gone.
+#[test]
+fn p9_two_are_left_of_three() {
+    need_namespaces!();
+    let net = lan();
+    let watching = config(TTL).set("firewall.backend", "\"observe\"");
+    let mut scene = Scene::new(&net.server, &net.client, &watching, &["ssh"]);
+    let mut others = [1, 2].map(|_| twin(&net.server, &scene.server, &watching));
+    others.iter_mut().for_each(Server::launch);
+    let knows = |server: &Server, number: u64| {
+        let count = || server.status()["second-servers"].as_u64().unwrap_or(0);
+        assert!(wait_until(PATIENCE, || count() == number), "{} of {number}", count());
+    };
+    others.iter().chain([&scene.server]).for_each(|server| knows(server, 2));
+    assert!(scene.server.stop().success());
+    others.iter().for_each(|server| knows(server, 1));
+    // Whoever takes the place of the first finds both.
+    scene.server.launch();
+    knows(&scene.server, 2);
+    others.iter().for_each(|server| knows(server, 2));
+    others.iter_mut().for_each(Server::kill9);
+    knows(&scene.server, 0);
+}
+
 /// P9: what one server let in is sent again to its twin on another host, from elsewhere and in the
 /// client's name. A bound knock opens there for the client's own address; an unbound one for
 /// whoever sends it, for ten seconds at most, and what he connected meanwhile ends with it.
