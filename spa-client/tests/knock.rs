@@ -149,9 +149,12 @@ fn a_wrong_clock_is_told_with_its_size() {
     ] {
         let server = Fake::new(&["127.0.0.1"]);
         let client = server.start(&["open", "vpn@gate"]);
-        let all = server.transmission();
-        let theirs = now_ms().checked_add_signed(ahead).unwrap();
-        server.send(&all[2], &server.ack(&all[2], Status::Stale, reason, 0, theirs));
+        // Once more by the server's clock, and then it is told.
+        for _ in 0..if reason == Reason::Floor { 1 } else { 2 } {
+            let all = server.transmission();
+            let theirs = now_ms().checked_add_signed(ahead).unwrap();
+            server.send(&all[2], &server.ack(&all[2], Status::Stale, reason, 0, theirs));
+        }
         let ended = end(client);
         assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""));
         // Up to a second may pass between the two clocks' readings on a busy machine.
@@ -180,6 +183,60 @@ fn a_fence_is_waited_for() {
         ended.err,
         "spa-client: gate has restarted and will accept knocks again in 2 s; waiting\n"
     );
+}
+
+#[test]
+fn a_floor_is_waited_for() {
+    let server = Fake::new(&["127.0.0.1"]);
+    let client = server.start(&["open", "vpn@gate", "--timeout", "1s"]);
+    let first = server.answer(Status::Stale, Reason::Floor, 2);
+    let second = server.grant(60);
+    let waited = server.open(&second[0]).1.body.ts_ms - server.open(&first[0]).1.body.ts_ms;
+    assert!((2_000..8_000).contains(&waited), "{waited}");
+    let ended = end(client);
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.err.contains("accepted later knocks of this client"), "{}", ended.err);
+
+    // Too long to wait, and one wait in all.
+    let client = server.start(&["open", "vpn@gate"]);
+    server.answer(Status::Stale, Reason::Floor, 300);
+    let ended = end(client);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.err.contains("accepts no new ones for another 5m"), "{}", ended.err);
+    let client = server.start(&["open", "vpn@gate", "--timeout", "1s"]);
+    server.answer(Status::Stale, Reason::Floor, 1);
+    server.answer(Status::Stale, Reason::Fence, 60);
+    assert_eq!(end(client).code, Some(1));
+}
+
+#[test]
+fn the_servers_clock_is_taken_once() {
+    for (ahead, reason) in [(45_000_i64, Reason::Past), (-45_000, Reason::Future)] {
+        let server = Fake::new(&["::1"]);
+        let client = server.start(&["open", "vpn@gate"]);
+        let first = server.transmission();
+        let theirs = || now_ms().checked_add_signed(ahead).unwrap();
+        let stale = |got: &fake::Got| server.ack(got, Status::Stale, reason, 0, theirs());
+        server.send(&first[2], &stale(&first[2]));
+        let second = server.transmission();
+        let off = server.open(&second[0]).1.body.ts_ms.abs_diff(theirs());
+        assert!(off < 5_000, "{off}");
+        // Busy changes nothing about it, and is no second time.
+        let busy = server.ack(&second[2], Status::Busy, Reason::Firewall, 0, theirs());
+        server.send(&second[2], &busy);
+        let third = server.grant(60);
+        let off = server.open(&third[0]).1.body.ts_ms.abs_diff(theirs());
+        assert!(off < 5_000, "{off}");
+        let ended = end(client);
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        assert_eq!(ended.err.matches("warning: this machine's clock is 4").count(), 1);
+        // The correction is not kept.
+        let client = server.start(&["open", "vpn@gate"]);
+        let next = server.grant(60);
+        let off = server.open(&next[0]).1.body.ts_ms.abs_diff(now_ms());
+        assert!(off < 5_000, "{off}");
+        assert_eq!(end(client).code, Some(0));
+    }
 }
 
 #[test]
@@ -306,6 +363,21 @@ fn bound_to_the_source_when_the_settings_say_so() {
     let all = server.grant(60);
     assert!(server.open(&all[0]).1.body.bind_src.is_some());
     assert_eq!(end(client).code, Some(0));
+}
+
+#[test]
+fn bound_to_the_one_address_that_is_expected() {
+    for (expected, is_bound) in
+        [("127.0.0.1", true), ("127.0.0.0/8", false), ("192.0.2.7", false), ("::1", false)]
+    {
+        let server = Fake::new(&["127.0.0.1"]);
+        server.config(&format!("[host.gate]\nexpect-address = [\"{expected}\"]\n"));
+        let client = server.start(&["open", "vpn@gate", "--timeout", "1s"]);
+        let all = server.transmission();
+        assert_eq!(server.open(&all[0]).1.body.bind_src.is_some(), is_bound, "{expected}");
+        server.send(&all[2], &server.ack(&all[2], Status::Granted, Reason::None, 60, now_ms()));
+        end(client);
+    }
 }
 
 #[test]

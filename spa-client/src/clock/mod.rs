@@ -8,7 +8,7 @@ pub(crate) use ntp::{KernelClock, read_kernel_clock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use spa_keys::UnixMillis;
+use spa_keys::{UnixMillis, duration};
 
 /// Formats the local time in so many seconds: `18:05:10`, with the date when it is another day.
 pub(crate) fn format_local_time_in(seconds: u16) -> Option<String> {
@@ -29,6 +29,13 @@ pub(crate) fn format_utc_now() -> String {
 /// Measures our clock minus the server's, in milliseconds.
 pub(crate) fn measure_offset(server_ms: u64) -> i64 {
     UnixMillis::now().offset_from(UnixMillis::from_millis(server_ms))
+}
+
+/// Describes such an offset: `this machine's clock is 10m1s behind that of gate`.
+pub(crate) fn describe_offset(offset_ms: i64, host: &str) -> String {
+    let by = duration::format(Duration::from_secs(offset_ms.unsigned_abs().div_ceil(1000)));
+    let direction = if offset_ms < 0 { "behind" } else { "ahead of" };
+    format!("this machine's clock is {by} {direction} that of {host}")
 }
 
 /// Reads a clock that goes on while the machine sleeps, and that no setting of the time changes

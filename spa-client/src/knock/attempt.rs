@@ -113,19 +113,15 @@ fn attempt_session(
             outcome.stream = Some(stream);
             return Some(Verdict::Open { probed: true });
         }
+        let Some(confirming) = &mut confirming else {
+            return Some(prove_granted(port, first, knock.deadline, &mut outcome.stream));
+        };
         let soon = Instant::now() + MIN_CONFIRMED_PROBE.max(rtt * 4);
-        let deadline = if ack.provisional { soon } else { knock.deadline };
-        let verdict = prove_granted(port, first, deadline, &mut outcome.stream);
-        if verdict != Verdict::Unreachable || !ack.provisional {
+        let verdict = prove_granted(port, first, soon, &mut outcome.stream);
+        if verdict != Verdict::Unreachable || knock.is_over() {
             return Some(verdict);
         }
-        confirmed = match &mut confirming {
-            Some(confirming) => confirming.confirm_another(knock),
-            None => Confirmed::NotNeeded,
-        };
-        if matches!(confirmed, Confirmed::NotNeeded) {
-            return Some(prove_granted(port, first, knock.deadline, &mut outcome.stream));
-        }
+        confirmed = confirming.confirm_another(knock);
     }
 }
 
@@ -157,6 +153,7 @@ fn refusal_verdict(ack: &Ack) -> Verdict {
     match ack.status {
         Status::Busy => Verdict::Busy(ack.reason),
         Status::Stale if ack.reason == Reason::Fence => Verdict::Fence(ack.ttl_s),
+        Status::Stale if ack.reason == Reason::Floor && ack.ttl_s > 0 => Verdict::Floor(ack.ttl_s),
         Status::Stale => Verdict::Clock(clock::measure_offset(ack.server_ms)),
         _ => Verdict::Denied(ack.reason),
     }

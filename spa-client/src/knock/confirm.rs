@@ -95,7 +95,7 @@ impl Confirming {
     /// Waits for the answer to the CONFIRM under way, and repeats it.
     pub(super) fn settle(&mut self, knock: &Knock<'_>) -> Confirmed {
         loop {
-            for _ in 0..=MAX_RESENDS {
+            for round in 0..=MAX_RESENDS {
                 if let Some(ack) = self.receive_answer(knock, Instant::now() + RESEND_AFTER) {
                     return match ack.status {
                         Status::Granted => Confirmed::Granted(ack),
@@ -106,8 +106,10 @@ impl Confirming {
                 if knock.is_over() || Instant::now() >= self.until {
                     return Confirmed::Lost;
                 }
-                self.ask_again(knock);
-                self.send(knock);
+                if round < MAX_RESENDS {
+                    self.ask_again(knock);
+                    self.send(knock);
+                }
             }
             if !self.send_next(knock) {
                 return Confirmed::Lost;
@@ -129,21 +131,22 @@ impl Confirming {
     }
 
     /// The grant is confirmed and leads nowhere: asks the server where else it has seen this
-    /// session come from, and names that. Somebody between us and the server may have given us
-    /// the answer that told his own address.
+    /// session come from, and names the address that is next. Somebody between us and the server
+    /// may have given us the answer that told his own, and his turn may have come after ours while
+    /// the service was slow.
     pub(super) fn confirm_another(&mut self, knock: &Knock<'_>) -> Confirmed {
         self.ask_again(knock);
-        let soon = || Instant::now() + RESEND_AFTER;
-        while let Ok(Some(answer)) = knock.receive_answer(&self.live, soon()) {
+        let soon = Instant::now() + RESEND_AFTER;
+        while let Ok(Some(answer)) = knock.receive_answer(&self.live, soon) {
             self.note_told(&answer.ack);
             if self.has_unnamed() {
                 break;
             }
         }
-        if self.has_unnamed() && self.send_next(knock) {
-            self.settle(knock)
-        } else {
-            Confirmed::NotNeeded
+        match self.told.len() {
+            0 | 1 => Confirmed::NotNeeded,
+            _ if self.send_next(knock) => self.settle(knock),
+            _ => Confirmed::Lost,
         }
     }
 

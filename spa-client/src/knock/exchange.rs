@@ -25,15 +25,10 @@ pub(crate) const RESEND_AFTER: Duration = Duration::from_millis(600);
 pub(crate) const MAX_RESENDS: usize = 3;
 /// Most padding per packet, in bytes.
 pub(super) const MAX_PADDING: usize = 112;
-/// Largest clock offset, in milliseconds, at which a server that finds our time wrong was held up
-/// itself.
-const MAX_HELD_UP_OFFSET_MS: u64 = 10_000;
-/// Times that a server is believed to have been held up.
-const MAX_HELD_UP_RETRIES: u32 = 3;
 /// Time that a port gets to answer which nothing may hide.
 const TEST_PATIENCE: Duration = Duration::from_millis(300);
-/// Longest wait that a restarted server may ask of us.
-const MAX_FENCE_S: u16 = 60;
+/// Longest wait that a server may ask of us, for its fence or our floor.
+const MAX_WAIT_S: u16 = 60;
 
 /// Result of a knock.
 pub(crate) enum KnockResult {
@@ -76,6 +71,9 @@ pub(crate) struct Knock<'a> {
     /// Time that signing has taken in all: a touch is the user's time, and not the network's.
     pub(crate) signing: Duration,
     sent_any: bool,
+    /// Our clock minus the server's, in milliseconds, once the server has found our time wrong;
+    /// nobody keeps it.
+    clock_offset_ms: Option<i64>,
     /// Turn, which chooses one of the server's keys.
     turn: usize,
 }
@@ -113,6 +111,7 @@ impl<'a> Knock<'a> {
             test_port: None,
             signing: Duration::ZERO,
             sent_any: false,
+            clock_offset_ms: None,
             turn: 0,
         }
     }
@@ -139,7 +138,7 @@ impl<'a> Knock<'a> {
     /// Knocks until an answer settles it or time is up.
     pub(crate) fn knock_until_answered(&mut self) -> KnockResult {
         let mut last = KnockResult::Silence;
-        let (mut held_up, mut fence_waited) = (0, false);
+        let mut has_waited = false;
         let touched = self.plan.asks_for_touch();
         loop {
             self.unconfirmed = None;
@@ -173,18 +172,19 @@ impl<'a> Knock<'a> {
                 Ok(None) => self.switch_server_key(),
                 Ok(Some((live, ack, rtt))) => match (ack.status, ack.reason) {
                     // Once: a server that says so for ever must not extend the user's own limit.
-                    (Status::Stale, Reason::Fence) if ack.ttl_s <= MAX_FENCE_S && !fence_waited => {
-                        fence_waited = true;
-                        self.wait_for_fence(ack.ttl_s);
-                    }
-                    (Status::Stale, Reason::Past | Reason::Future)
-                        if held_up < MAX_HELD_UP_RETRIES
-                            && clock::measure_offset(ack.server_ms).unsigned_abs()
-                                < MAX_HELD_UP_OFFSET_MS =>
+                    (Status::Stale, Reason::Fence | Reason::Floor)
+                        if (1..=MAX_WAIT_S).contains(&ack.ttl_s) && !has_waited =>
                     {
-                        held_up += 1;
+                        has_waited = true;
+                        self.wait_for_server(ack.reason, ack.ttl_s);
+                    }
+                    // Once, and for this knock: who says what time it is could else have us sign
+                    // for any moment, again and again.
+                    (Status::Stale, Reason::Past | Reason::Future)
+                        if self.clock_offset_ms.is_none() =>
+                    {
                         last = KnockResult::Ack(ack, rtt);
-                        self.sleep_within_deadline(random_pause(250));
+                        self.follow_servers_clock(ack.server_ms);
                     }
                     (Status::Busy, _) if !touched => {
                         last = KnockResult::Ack(ack, rtt);
@@ -214,11 +214,13 @@ impl<'a> Knock<'a> {
         ask_for_errors(&socket);
         self.local = Some(local.ip());
         self.bound = match self.plan.bind_src {
-            BindSrc::Auto => is_public_address(local.ip()),
+            BindSrc::Auto => is_public_address(local.ip()) || self.plan.expects_only(local.ip()),
             BindSrc::Always => true,
             BindSrc::Never => false,
         };
+        let offset_ms = self.clock_offset_ms.unwrap_or(0);
         let now_ms = UnixMillis::now().as_millis();
+        let now_ms = now_ms.saturating_add_signed(offset_ms.saturating_neg());
         let keys = self.plan.session_keys_at(self.turn);
         let keys = keys.ok_or_else(|| io::Error::other("there is no server key"))?;
         let ports = keys.line.sequence.ports_at(now_ms);
@@ -407,15 +409,30 @@ impl<'a> Knock<'a> {
         std::thread::sleep(time.min(left));
     }
 
-    /// Waits for a server that restarted without a clean stop and takes nothing older than its
-    /// fence. It is alive and told how long, so this wait does not count against the timeout.
-    fn wait_for_fence(&mut self, seconds: u16) {
-        let wait = Duration::from_secs(u64::from(seconds.max(1)));
-        spa_keys::note!(
-            "spa-client: {} has restarted and will accept knocks again in {} s; waiting",
-            self.plan.host,
-            wait.as_secs()
-        );
+    /// Makes the next sessions by the server's clock.
+    fn follow_servers_clock(&mut self, server_ms: u64) {
+        let offset_ms = clock::measure_offset(server_ms);
+        self.clock_offset_ms = Some(offset_ms);
+        self.plan.warn_of_clock(offset_ms);
+    }
+
+    /// Waits for a server that takes nothing up to its fence, as after a restart without a clean
+    /// stop, or up to our floor. It is alive and told how long, so this wait does not count against
+    /// the timeout.
+    fn wait_for_server(&mut self, reason: Reason, seconds: u16) {
+        let wait = Duration::from_secs(u64::from(seconds));
+        let (host, seconds) = (&self.plan.host, wait.as_secs());
+        if reason == Reason::Fence {
+            spa_keys::note!(
+                "spa-client: {host} has restarted and will accept knocks again in {seconds} s; \
+                 waiting"
+            );
+        } else {
+            spa_keys::note!(
+                "spa-client: {host} has accepted later knocks of this client and will accept new \
+                 ones in {seconds} s; waiting"
+            );
+        }
         self.deadline += wait;
         std::thread::sleep(wait);
     }

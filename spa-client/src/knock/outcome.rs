@@ -86,6 +86,8 @@ pub(crate) enum Verdict {
     Clock(i64),
     /// The server restarted and takes no knock for so many seconds more.
     Fence(u16),
+    /// It has accepted later knocks of ours and takes none for so many seconds more.
+    Floor(u16),
     /// The server cannot now.
     Busy(Reason),
     /// No answer.
@@ -109,7 +111,7 @@ impl Verdict {
             Self::Unreachable => 2,
             Self::Denied(_) => 3,
             Self::Clock(_) => 4,
-            Self::Fence(_) => 5,
+            Self::Fence(_) | Self::Floor(_) => 5,
             Self::Busy(_) => 6,
             Self::Silence => 7,
             Self::NotSent(_) => 8,
@@ -129,6 +131,7 @@ impl Verdict {
             Self::Denied(reason) | Self::Busy(reason) => reason.word(),
             Self::Clock(_) => "clock",
             Self::Fence(_) => "fence",
+            Self::Floor(_) => "floor",
             Self::Silence => "no-answer",
             Self::NotSent(_) => "not-sent",
         }

@@ -15,6 +15,7 @@ use spa_proto::{Ack, HedgeKey, KemCiphertext, NewKeys, Op, Psk, ServerKeys, Sess
 
 use crate::address::{Family, find_source_address, has_address, is_public_address, resolve_names};
 use crate::cli::{KnockOptions, Target};
+use crate::clock::describe_offset;
 use crate::host::{
     BindSrc, Config, FoundHost, check_enrolled, find_host, find_identity, read_key,
     read_passphrase_fd, read_unlocked_key,
@@ -56,6 +57,8 @@ pub(crate) struct Plan {
     pub(crate) folder: Option<Folder>,
     /// Set when the user knows that it cannot be written.
     warned: AtomicBool,
+    /// Set when the user knows that the clocks differ.
+    clock_told: AtomicBool,
 }
 
 impl Plan {
@@ -135,6 +138,7 @@ impl Plan {
             session_keys: Mutex::new(vec![Arc::new(keys)]),
             folder: None,
             warned: AtomicBool::new(false),
+            clock_told: AtomicBool::new(false),
         };
         plan.spare_touches();
         Ok(plan)
@@ -163,6 +167,7 @@ impl Plan {
             session_keys: Mutex::new(vec![Arc::new(keys)]),
             folder: self.folder.clone(),
             warned: AtomicBool::new(false),
+            clock_told: AtomicBool::new(false),
             ..*self
         };
         Some(plan.with_lines(lines))
@@ -217,6 +222,14 @@ impl Plan {
     /// Returns the name of a service; empty when there is none at this index.
     pub(crate) fn service_name(&self, index: usize) -> &str {
         self.services.get(index).map_or("", String::as_str)
+    }
+
+    /// Returns true if the user has said that we appear under this very address. In a wider network
+    /// a translator may give us another one.
+    pub(crate) fn expects_only(&self, local: IpAddr) -> bool {
+        let mut same_family =
+            self.expected.iter().filter(|net| net.addr().is_ipv4() == local.is_ipv4()).peekable();
+        same_family.peek().is_some() && same_family.all(|net| *net == IpNet::from(local))
     }
 
     /// Returns true if the server saw somebody else. Behind an address translator it always sees
@@ -344,6 +357,17 @@ impl Plan {
                 "spa-client: {} changes its key, and the change could not be written: {error}; \
                  fix that before the server drops the old one, or this client is locked out",
                 self.host
+            );
+        }
+    }
+
+    /// Warns once of a clock that is off so far that the server's own was taken.
+    pub(crate) fn warn_of_clock(&self, offset_ms: i64) {
+        if !self.clock_told.swap(true, Ordering::Relaxed) {
+            spa_keys::note!(
+                "spa-client: warning: {}; knocking by that one. Put it right: timedatectl set-ntp \
+                 true",
+                describe_offset(offset_ms, &self.host)
             );
         }
     }

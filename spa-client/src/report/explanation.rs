@@ -48,6 +48,11 @@ pub(crate) fn explain_failure(
             "{host} has restarted and accepts no knocks for another {}; try again then",
             duration::format(Duration::from_secs(u64::from(*seconds)))
         )),
+        Verdict::Floor(seconds) => Failure::failed(format!(
+            "{host} has accepted later knocks of this client, from a clock that was ahead, and \
+             accepts no new ones for another {}; try again then",
+            duration::format(Duration::from_secs(u64::from(*seconds)))
+        )),
         Verdict::Busy(reason) => {
             Failure::failed(format!("{host} cannot open {shown} now ({})", reason.word()))
                 .remedy_after("its log says why", "journalctl -u spa-server")
@@ -69,6 +74,7 @@ pub(super) fn exit_code(verdict: &Verdict) -> u8 {
         Verdict::Denied(_)
         | Verdict::Clock(_)
         | Verdict::Fence(_)
+        | Verdict::Floor(_)
         | Verdict::Busy(_)
         | Verdict::Relayed { .. } => exit::FAILURE,
         Verdict::Refused | Verdict::Unreachable | Verdict::Silence => exit::UNREACHABLE,
@@ -143,13 +149,9 @@ fn explain_relayed(plan: &Plan, service: &str, best: &Outcome, closed: bool) -> 
 }
 
 fn explain_clock(offset_ms: i64, host: &str) -> Failure {
-    let by = duration::format(Duration::from_secs(offset_ms.unsigned_abs().div_ceil(1000)));
-    let direction = if offset_ms < 0 { "behind" } else { "ahead of" };
-    Failure::failed(format!(
-        "this machine's clock is {by} {direction} that of {host} (here it is {})",
-        clock::format_utc_now()
-    ))
-    .remedy("timedatectl set-ntp true")
+    let offset = clock::describe_offset(offset_ms, host);
+    Failure::failed(format!("{offset} (here it is {})", clock::format_utc_now()))
+        .remedy("timedatectl set-ntp true")
 }
 
 /// Explains silence by its causes, each with its test: ordered by how often each is the answer in

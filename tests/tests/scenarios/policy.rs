@@ -329,7 +329,7 @@ fn a_broken_clients_file_changes_nothing() {
     });
 }
 
-/// The client hears by how much its clock is off.
+/// The client hears by how much its clock is off, and knocks once more by the server's.
 #[test]
 fn a_wrong_clock() {
     need_namespaces!();
@@ -345,12 +345,8 @@ fn a_wrong_clock() {
         both(|family| {
             let mark = scene.server.log().mark();
             let opened = scene.client.open("ssh", family, &[]);
-            assert_eq!(opened.status.code(), Some(DENIED), "{offset}, {family}: {opened:?}");
-            assert_eq!(
-                answer(&opened),
-                (Some(false), Some("clock".to_owned())),
-                "{family}: {opened:?}"
-            );
+            assert_eq!(opened.status.code(), Some(0), "{offset}, {family}: {opened:?}");
+            assert_eq!(answer(&opened), (Some(true), None), "{family}: {opened:?}");
             assert!(opened.stderr.contains(words), "{offset}, {family}: {opened:?}");
             assert!(
                 opened.stderr.contains(if offset == 240 { "4m" } else { "2m" }),
@@ -361,8 +357,9 @@ fn a_wrong_clock() {
                 .server
                 .log()
                 .wait_since(mark, &["event=stale", "client=laptop ", &source, reason]);
-            assert!(grants(&scene.server, family).is_empty(), "{offset}, {family}");
+            assert_eq!(grants(&scene.server, family).len(), 1, "{offset}, {family}");
         });
+        assert!(scene.server.control(&["close", "--all"]).status.success());
     }
     scene.server.set_clock_offset(0);
     both(|family| {

@@ -73,10 +73,12 @@ fn refused_and_unheard() {
     let mut session = Session::new();
     // Its clock is ahead, by more than a knock may be old and less than it knows tags of.
     house.scene.server.set_clock_offset(120);
+    house.scene.server.wait_log(&["event=clock-step", "ahead"]);
+    house.scene.server.wait_fence();
     runs(
         &mut session,
         &house.scene.client,
-        &["spa-client open ssh@server -4", "spa-client open ssh@server -4 --json"],
+        &["spa-client open web@server -4", "spa-client open web@server -4 --json"],
     );
     house.scene.server.set_clock_offset(0);
     assert!(house.scene.server.stop().success());
