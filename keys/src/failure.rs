@@ -64,7 +64,8 @@ impl Failure {
     /// Adds a shell command with words of its own in front, such as `test it`.
     #[must_use]
     pub fn remedy_after(mut self, lead: &'static str, command: impl Into<String>) -> Self {
-        (self.lead, self.remedy) = (lead, Some(command.into()));
+        let command = mask_secrets(&command.into()).into_owned();
+        (self.lead, self.remedy) = (lead, Some(command));
         self
     }
 

@@ -118,7 +118,7 @@ impl<P: Place> Finding<P> {
     /// Adds the shell command that repairs it, or looks closer.
     #[must_use]
     pub fn remedy(mut self, command: impl Into<String>) -> Self {
-        self.remedy = Some(command.into());
+        self.remedy = Some(mask_secrets(&command.into()).into_owned());
         self
     }
 
@@ -132,6 +132,7 @@ impl<P: Place> Finding<P> {
             Colour::On => format!("\u{1b}[{}m{word}\u{1b}[0m", self.severity.sgr()),
         };
         let place = self.place.to_string();
+        let place = mask_secrets(&place);
         let place = printable(&place);
         let mut lines = self.problem.lines();
         let first = printable(lines.next().unwrap_or_default());

@@ -159,3 +159,14 @@ fn what_stands_in_a_key_file() {
         Some(KeyFileError::Text { line: 2, error: TextError::Other { .. }, .. })
     ));
 }
+
+#[test]
+fn a_sparse_file_of_a_terabyte_is_refused_unread() {
+    let folder = TempFolder::new();
+    let path = folder.path("clients");
+    file::create_private(&path).unwrap().set_len(1 << 40).unwrap();
+    let begun = std::time::Instant::now();
+    let error = refused(file::read_secret_up_to(&path, 512 << 20));
+    assert!(matches!(error, FileError::Large { .. }), "{error}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(1), "{:?}", begun.elapsed());
+}

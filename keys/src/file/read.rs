@@ -155,7 +155,11 @@ fn read_bounded(path: &Path, file: File, limit: u64) -> Result<SecretText, FileE
 /// # Errors
 /// It is larger than `limit` bytes, or cannot be read.
 pub fn read_opened_bytes(path: &Path, file: File, limit: u64) -> Result<Vec<u8>, FileError> {
-    let size = file.metadata().map_or(0, |meta| meta.len()).min(limit);
+    let size = file.metadata().map_or(0, |meta| meta.len());
+    // A sparse file of terabytes costs its maker nothing.
+    if size > limit {
+        return Err(FileError::Large { path: path.to_owned(), limit });
+    }
     let room = usize::try_from(size).unwrap_or(0) + 2;
     // All room at once: a growing buffer would leave unwiped copies of the secret behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));

@@ -1,6 +1,6 @@
 //! `spa-server check`.
 
-use spa_keys::{Colour, Layout, Severity, UnixMillis};
+use spa_keys::{Colour, Layout, Severity, UnixMillis, mask_secrets};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -82,7 +82,8 @@ impl CheckReport {
         let live = loaded.as_ref().ok().filter(|_| live);
         let live =
             live.map(|loaded| host_check::check_host(&loaded.config, &loaded.clients, now_ms));
-        Self { file: path.display().to_string(), loaded, key, live }
+        let file = mask_secrets(&path.display().to_string()).into_owned();
+        Self { file, loaded, key, live }
     }
 
     fn findings(&self) -> &Findings {
@@ -188,7 +189,7 @@ fn finding(finding: &Finding) -> Value {
     json!({
         "severity": finding.severity.word(),
         "message": finding.problem,
-        "file": finding.place.file.as_ref(),
+        "file": mask_secrets(&finding.place.file),
         "line": at.map(|at| at.line),
         "column": at.map(|at| at.column),
     })

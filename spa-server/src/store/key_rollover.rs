@@ -20,6 +20,9 @@ use spa_proto::ServerPublic;
 /// A client's signing key.
 pub type ClientKey = [u8; 32];
 
+/// A link, or a pipe that nobody writes to, must not hold up the start.
+const OPEN_FLAGS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+
 /// Most bytes that are read: half a million clients.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
@@ -52,11 +55,8 @@ impl FollowedFile {
     /// another key.
     #[must_use]
     pub fn read(&self, server: &ServerPublic) -> Vec<Sighting> {
-        let Ok(file) =
-            OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&self.path)
-        else {
-            return Vec::new();
-        };
+        let open = OpenOptions::new().read(true).custom_flags(OPEN_FLAGS).open(&self.path);
+        let Ok(file) = open else { return Vec::new() };
         let mut lines = BufReader::new(file.take(MAX_FILE_BYTES)).lines().map_while(Result::ok);
         if lines.next() != Some(format_head(server)) {
             return Vec::new();
@@ -99,7 +99,7 @@ impl FollowedFile {
     }
 
     fn append_to(&self) -> io::Result<File> {
-        OpenOptions::new().append(true).custom_flags(libc::O_NOFOLLOW).open(&self.path)
+        OpenOptions::new().append(true).custom_flags(OPEN_FLAGS).open(&self.path)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-use spa_tests::scene::config;
+use spa_tests::netns::lan;
+use spa_tests::scene::{Scene, both, config};
 
 use super::*;
 
@@ -142,7 +143,7 @@ fn b11_what_the_system_refuses_is_said_with_its_file() {
         );
         assert!(said(&output).contains("File too large"), "{words}: {}", said(&output));
         // The server's first files are copies without a name.
-        let told = said(&output).contains(&path("")) || said(&output).contains("in memory");
+        let told = said(&output).contains(&path("")) || said(&output).contains("into memory");
         assert!(told, "{words}: no file: {}", said(&output));
     }
     for (name, command) in [
@@ -191,6 +192,31 @@ fn b8_a_hook_in_a_folder_of_others_is_refused() {
             let path = files.at("server.toml").display().to_string();
             let output = run("spa-server", &["check", &path]);
             assert!(said(&output).contains("others may replace"), "{folder}: {}", said(&output));
+        }
+    }
+}
+
+/// What stands in the place of a small file of the server's neither holds up its start nor fills
+/// its memory.
+#[test]
+fn b5_a_pipe_or_an_endless_file_ends_no_start() {
+    need_namespaces!();
+    let net = lan();
+    let mut scene = Scene::new(&net.server, &net.client, &config(60), &["ssh"]);
+    for file in ["state/followed", "control.run"] {
+        for is_pipe in [true, false] {
+            assert!(scene.server.stop().success(), "{file}");
+            let path = scene.server.folder().join(file);
+            let _may_not_be_there = fs::remove_file(&path);
+            if is_pipe {
+                assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+            } else {
+                symlink("/dev/zero", &path).unwrap();
+            }
+            // Ready, or the test fails.
+            scene.server.launch();
+            scene.server.wait_fence();
+            both(|family| drop(scene.client.must_open("ssh", family, &[])));
         }
     }
 }

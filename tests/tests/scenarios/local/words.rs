@@ -100,6 +100,10 @@ fn b6_a_secret_in_the_wrong_place_is_not_shown() {
             ("spa", &["host", "remove", &secret][..]),
             ("spa", &["keygen", "-o", "/nowhere/x", &secret]),
             ("spa-client", &["open", &secret]),
+            ("spa-client", &["doctor", &secret]),
+            ("spa-client", &["doctor", &secret, "--json"]),
+            ("spa-server", &["check", &secret]),
+            ("spa-server", &["check", "--json", &secret]),
             ("spa-client", &["open", "--timeout", &secret, "ssh@gate"]),
             ("spa-client", &[&secret]),
         ] {
