@@ -142,6 +142,46 @@ fn files_are_written_together_and_never_over_others() {
 }
 
 #[test]
+fn an_import_that_is_not_whole_says_so_and_fails() {
+    let folder = TempDir::new();
+    let import = |name: &str, text: &[u8]| {
+        fs::write(folder.join(name), text).unwrap();
+        let peer = if name == "knockd.conf" { "knockd" } else { "fwknop" };
+        let output = run(&folder, "spa", &["import", peer, name]);
+        (output.status.code(), said(&output))
+    };
+    let rule = "iptables -A INPUT -s %IP% -p tcp --dport 22 -j ACCEPT";
+    let whole = format!("[a]\nsequence = 1,2\ncommand = {rule}\n");
+    let (code, text) = import("knockd.conf", whole.as_bytes());
+    assert_eq!(code, Some(0), "{text}");
+    // With a byte order mark, as some editors write one.
+    let marked = [b"\xef\xbb\xbf", whole.as_bytes()].concat();
+    let (code, text) = import("knockd.conf", &marked);
+    assert_eq!(code, Some(0), "{text}");
+    for (name, text, told) in [
+        ("knockd.conf", String::new(), "NOTHING WAS TAKEN OVER"),
+        ("knockd.conf", "[options]\nUseSyslog\n".to_owned(), "NOTHING WAS TAKEN OVER"),
+        ("knockd.conf", "[a]\nsequence = 1\ncommand = x\n".to_owned(), "NOTHING WAS TAKEN OVER"),
+        (
+            "knockd.conf",
+            format!("{whole}[b]\nsequence = 1,2\ncommand = x %IP%\n"),
+            "NOT TAKEN OVER: 1 lines",
+        ),
+        ("fwknopd.conf", "PCAP_INTF eth0;\n".to_owned(), "NOTHING WAS TAKEN OVER"),
+        (".fwknoprc", "[default]\nFW_TIMEOUT 60\n".to_owned(), "NOTHING WAS TAKEN OVER"),
+        (
+            "access.conf",
+            "SOURCE ANY\nOPEN_PORTS tcp/22\nENABLE_CMD_EXEC Y\n".to_owned(),
+            "NOT TAKEN OVER: 1 lines",
+        ),
+    ] {
+        let (code, said) = import(name, text.as_bytes());
+        assert_eq!(code, Some(1), "{name}: {said}");
+        assert!(said.contains(told), "{name}: {said}");
+    }
+}
+
+#[test]
 fn the_mikrotik_document_names_lines_of_the_recipe() {
     let recipe = document("pkg/examples/recipe.toml");
     let text = document("docs/from-mikrotik.md");

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use spa_keys::file::{self, FileError};
-use spa_keys::import::{self, Imported, Peer, PeerFile};
+use spa_keys::import::{self, Imported, Peer, PeerFile, RemarkWeight};
 use spa_keys::{Failure, SecretText};
 use zeroize::Zeroizing;
 
@@ -41,7 +41,8 @@ pub(crate) fn run(args: &Import) -> Result<(), Failure> {
                 .try_for_each(|text| output::print_line(text.trim_end()))?;
         }
     }
-    let warnings = imported.remarks.iter().filter(|remark| remark.warning).count();
+    let count = |weight| imported.remarks.iter().filter(|remark| remark.weight == weight).count();
+    let (warnings, lost) = (count(RemarkWeight::Warning), count(RemarkWeight::Lost));
     let next = match (&args.output, imported.server.is_some()) {
         (Some(folder), true) => {
             format!(
@@ -54,13 +55,27 @@ pub(crate) fn run(args: &Import) -> Result<(), Failure> {
     spa_keys::note!(
         "spa: {warnings} warnings: lines without an equivalent; no key was copied{next}"
     );
+    if imported.empty {
+        return Err(Failure::failed(
+            "NOTHING WAS TAKEN OVER: the result opens nothing; see the lines above, and name all \
+             files of the installation",
+        ));
+    }
+    if lost > 0 {
+        return Err(Failure::failed(format!(
+            "NOT TAKEN OVER: {lost} lines, each named above; the result does not open the same: \
+             write by hand what is missing"
+        )));
+    }
     Ok(())
 }
 
 fn read_peer_file(path: &Path) -> Result<PeerFile, Failure> {
     let bytes = Zeroizing::new(file::read_public_bytes(path, MAX_PEER_FILE_BYTES)?);
     let name = path.display().to_string();
-    match std::str::from_utf8(&bytes) {
+    // A byte order mark, as some editors write it.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    match std::str::from_utf8(bytes) {
         Ok(text) => Ok(PeerFile { name: name.into(), text: SecretText::new(text.to_owned()) }),
         Err(error) => {
             let before = bytes.iter().take(error.valid_up_to());

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::draft::{Draft, DraftClient, DraftService, MAX_TTL_SECONDS, Opens, format_seconds};
 use super::lines::{self, Item, Line};
 use super::ports::{self, Ports};
-use super::report::{ImportError, PeerFile, Remarks, SourceLine};
+use super::report::{ImportError, PeerFile, RemarkWeight, Remarks, SourceLine};
 use crate::text::ClientName;
 
 /// `DEF_FW_ACCESS_TIMEOUT` of fwknop's server/fwknopd_common.h, in seconds.
@@ -17,7 +17,8 @@ const DEFAULT_MAX_TTL: u32 = 300;
 const KEYS_NOT_COPIED: &str = "keys are never copied: make one on each client with `spa keygen`, \
     and enrol it with the command at the end of the result";
 const NO_GNUPG: &str = "no GnuPG here: every client has a key of its own, made with `spa keygen`";
-const NO_COMMANDS: &str = "no commands are run for a knock, by design; open ssh and run it there";
+const NO_COMMANDS: &str = "no commands are run in the place of a knock; a hook runs a program when \
+    a grant begins or ends, see on-open and on-close in [[service]]";
 const NAT_IS_FORWARD: &str = "a client is sent to an inner host by its service here: write \
     [[service]] with hook = \"forward\" and to = \"ADDRESS:PORT\" by hand";
 
@@ -60,7 +61,7 @@ pub(super) fn read_file(
                     expires: None,
                 });
             }
-            ("%INCLUDE" | "%INCLUDE_FOLDER", _) => remarks.warn(
+            ("%INCLUDE" | "%INCLUDE_FOLDER", _) => remarks.lose(
                 &line.place,
                 format!("{}: other files are not followed: name them as arguments too", line.name),
             ),
@@ -82,7 +83,22 @@ fn read_directive(
     remarks: &mut Remarks,
 ) -> Result<(), ImportError> {
     let name = line.name.as_str();
-    let mut warn = |text: &str| remarks.warn(&line.place, format!("{name}: {text}"));
+    let lost = matches!(
+        name,
+        "DESTINATION"
+            | "ENABLE_CMD_EXEC"
+            | "ENABLE_CMD_SUDO_EXEC"
+            | "CMD_CYCLE_OPEN"
+            | "CMD_CYCLE_CLOSE"
+            | "FORCE_NAT"
+            | "FORWARD_ALL"
+            | "FORCE_SNAT"
+            | "FORCE_MASQUERADE"
+    );
+    let mut warn = |text: &str| {
+        let weight = if lost { RemarkWeight::Lost } else { RemarkWeight::Warning };
+        remarks.push(&line.place, weight, &format!("{name}: {text}"));
+    };
     match name {
         "OPEN_PORTS" => stanza.open = parse_ports(line)?,
         "RESTRICT_PORTS" => stanza.restrict = parse_ports(line)?,
@@ -161,7 +177,7 @@ fn read_directive(
             "no source NAT; write that rule into your own \
          firewall",
         ),
-        _ => warn("not known, left out"),
+        _ => remarks.lose(&line.place, format!("{name}: not known, left out")),
     }
     Ok(())
 }
@@ -194,7 +210,7 @@ fn add_client(stanza: Stanza, draft: &mut Draft, remarks: &mut Remarks) {
     }
     if before == 0 {
         open.push(Ports { udp: false, first: 22, last: 22 });
-        remarks.warn(
+        remarks.lose(
             &place,
             "the stanza has no OPEN_PORTS, so fwknopd opens whatever port a \
             client asks for; here every service has a name: ssh (tcp/22) stands in its place, add \

@@ -34,8 +34,11 @@ pub(super) fn find_effect(command: &str) -> Effect {
         | "ip6tables-legacy" => parse_iptables(arguments),
         "knock_add" | "knock_helper_ipt.sh" => parse_helper(arguments),
         "ufw" => parse_ufw(arguments),
+        "firewall-cmd" => parse_firewalld(arguments),
+        "nft" => parse_nft(arguments),
         _ => Effect::Unknown(
-            "not one of the commands that are understood (iptables, ip6tables, ufw, knock_add)",
+            "not one of the commands that are understood (iptables, ip6tables, ufw, firewall-cmd, \
+             nft, knock_add)",
         ),
     }
 }
@@ -80,10 +83,13 @@ impl Rule<'_> {
             return Effect::Opens(Opens::All, lost);
         };
         let ports: Option<Vec<Ports>> =
-            words.split(',').map(|word| Ports::parse_range(udp, word, range)).collect();
+            words.split(',').map(|word| Ports::parse_named(udp, word, range)).collect();
         match ports {
             Some(ports) => Effect::Opens(Opens::Ports(ports), self.lost),
-            None => Effect::Unknown("its ports are not numbers"),
+            None => Effect::Unknown(
+                "its ports are neither numbers nor names that this host knows: write the \
+                     numbers",
+            ),
         }
     }
 }
@@ -191,6 +197,13 @@ fn parse_ufw(arguments: &[&str]) -> Effect {
             "from" => rule.from_knocker = rest.next() == Some("%IP%"),
             "to" if rest.next() == Some("any") => {}
             "port" => rule.ports = rest.next(),
+            "app" if rest.next() == Some("OpenSSH") => {
+                (rule.protocol, rule.ports) = (Some("tcp"), Some("22"));
+            }
+            "on" => {
+                rest.next();
+                rule.lost.push("on: a grant is for all interfaces, see interfaces in [firewall]");
+            }
             "proto" => rule.protocol = rest.next(),
             "comment" => break,
             _ => return Effect::Unknown("an unknown word of ufw"),
@@ -202,11 +215,91 @@ fn parse_ufw(arguments: &[&str]) -> Effect {
             let both = [false, true]
                 .into_iter()
                 .flat_map(|udp| words.split(',').map(move |word| (udp, word)));
-            match both.map(|(udp, word)| ports::Ports::parse_range(udp, word, ':')).collect() {
+            match both.map(|(udp, word)| ports::Ports::parse_named(udp, word, ':')).collect() {
                 Some(ports) => Effect::Opens(Opens::Ports(ports), rule.lost),
-                None => Effect::Unknown("its ports are not numbers"),
+                None => Effect::Unknown(
+                    "its ports are neither numbers nor names that this host knows: write the \
+                     numbers",
+                ),
             }
         }
         _ => rule.into_effect(':'),
     }
+}
+
+/// Reads a rich rule or a source of firewall-cmd.
+fn parse_firewalld(arguments: &[&str]) -> Effect {
+    let text = arguments.join(" ").replace(['"', '\''], "");
+    let mut rule = Rule::default();
+    let mut service = None;
+    for word in text.split_whitespace() {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        match (key, value) {
+            ("--remove-rich-rule" | "--remove-source", _) => return Effect::Closes,
+            ("--add-rich-rule", "rule") => rule.opens = true,
+            ("--add-source", source) => {
+                (rule.opens, rule.from_knocker) = (true, source == "%IP%");
+                rule.target = Some("accept");
+                rule.lost.push("--add-source: whatever its zone lets in; ports = \"all\" is more");
+            }
+            ("address", source) => rule.from_knocker = matches!(source, "%IP%" | "%IP%/32"),
+            ("port", "") | ("source" | "service" | "family" | "priority", _) => {}
+            ("port", port) => rule.ports = Some(port),
+            ("protocol", protocol) => rule.protocol = Some(protocol),
+            ("name", name) => service = Some(name),
+            ("accept", "") => rule.target = Some("accept"),
+            ("--zone" | "--timeout" | "--permanent" | "--quiet" | "-q" | "--add-rich-rule", _) => {}
+            ("rule", "") => rule.opens = true,
+            _ => return Effect::Unknown("an unknown word of firewall-cmd"),
+        }
+    }
+    if rule.opens && rule.target.is_none() {
+        return Effect::Unknown("a rule that does not accept");
+    }
+    if let Some(name) = service {
+        (rule.protocol, rule.ports) = (Some("tcp"), Some(name));
+    }
+    rule.into_effect('-')
+}
+
+/// Reads a rule of nft. What an element of a set opens stands elsewhere.
+fn parse_nft(arguments: &[&str]) -> Effect {
+    let text = arguments.join(" ").replace(['"', '\'', '{', '}'], " ");
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let (mut rest, mut rule) = match words.as_slice() {
+        ["delete" | "destroy", ..] => return Effect::Closes,
+        ["add", "element", ..] => {
+            return Effect::Unknown(
+                "an element of a set of nft; which ports it opens stands in the rule that asks the \
+                 set: write a [[service]] with these ports",
+            );
+        }
+        ["add" | "insert", "rule", _, _, _, rest @ ..] => {
+            (rest.iter().copied().peekable(), Rule { opens: true, ..Rule::default() })
+        }
+        _ => return Effect::Unknown("a command of nft that adds no rule"),
+    };
+    let mut ports = String::new();
+    while let Some(word) = rest.next() {
+        match word {
+            "ip" | "ip6" if rest.next_if_eq(&"saddr").is_some() => {
+                rule.from_knocker = rest.next() == Some("%IP%");
+            }
+            "tcp" | "udp" if rest.next_if_eq(&"dport").is_some() => {
+                rule.protocol = Some(word);
+                while let Some(port) = rest.next_if(|port| !matches!(*port, "accept" | "counter")) {
+                    ports.push_str(port);
+                }
+            }
+            "counter" => {}
+            "accept" => rule.target = Some(word),
+            "comment" => break,
+            _ => return Effect::Unknown("an unknown word of nft"),
+        }
+    }
+    if rule.target.is_none() {
+        return Effect::Unknown("a rule that does not accept");
+    }
+    rule.ports = Some(ports.as_str()).filter(|ports| !ports.is_empty());
+    rule.into_effect('-')
 }

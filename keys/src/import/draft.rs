@@ -68,6 +68,8 @@ pub(super) struct Draft {
     pub(super) services: Vec<DraftService>,
     /// Clients, in the order of the peer's file.
     pub(super) clients: Vec<DraftClient>,
+    /// Hooks in the place of commands, each with the line of its command.
+    hooks: Vec<(SourceLine, String)>,
 }
 
 impl Draft {
@@ -82,7 +84,7 @@ impl Draft {
         let count = |list: &[Ports]| list.iter().map(Ports::count).sum::<usize>();
         let name = match &wanted.opens {
             Opens::Ports(list) if count(list) > MAX_SERVICE_PORTS => {
-                remarks.warn(
+                remarks.lose(
                     place,
                     format!(
                         "more than {MAX_SERVICE_PORTS} ports, which no service takes: left out; \
@@ -92,7 +94,15 @@ impl Draft {
                 return None;
             }
             Opens::Ports(list) => ports::usual_name(list),
-            Opens::All => None,
+            Opens::All => {
+                remarks.lose(
+                    place,
+                    "it opens every port, and ports = \"all\" hides none in mode = \"guard\": name \
+                     the ports that it is for, or write [firewall] mode = \"standalone\", which \
+                     drops all that is not granted",
+                );
+                None
+            }
         };
         let name = name.unwrap_or_else(|| ports::service_name(&wanted.name));
         if let Some(old) = self.services.iter_mut().find(|old| old.opens == wanted.opens) {
@@ -113,6 +123,22 @@ impl Draft {
         }
         self.services.push(DraftService { name: unique.clone(), ..wanted });
         Some(unique)
+    }
+
+    /// Notes a hook in the place of a command that opens no port.
+    pub(super) fn propose_hook(&mut self, place: &SourceLine, command: &str) {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=@%+,".contains(c);
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let known = words
+            .iter()
+            .all(|word| word.chars().all(plain) && !word.replace("%IP%", "").contains('%'));
+        let run: Vec<String> = if known && command.starts_with('/') {
+            words.iter().map(|word| word.replace("%IP%", "{source}")).collect()
+        } else {
+            ["/usr/local/bin/a-script-with-that-command", "{source}"].map(str::to_owned).to_vec()
+        };
+        let run = toml_array(&run);
+        self.hooks.push((place.clone(), format!("{{ run = {run}, user = \"nobody\" }}")));
     }
 
     /// Writes the configuration's text.
@@ -177,6 +203,15 @@ impl Draft {
                 format_seconds(service.ttl),
                 format_seconds(service.max_ttl)
             );
+        }
+        if !self.hooks.is_empty() {
+            text.push_str(
+                "\n# Not taken over. A hook of a service runs a program for a knock, never as \
+                 root:\n",
+            );
+            for (place, hook) in &self.hooks {
+                let _ = writeln!(text, "# {place}\n#   on-open = {hook}");
+            }
         }
         if !self.clients.is_empty() {
             text.push_str(

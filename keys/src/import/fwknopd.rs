@@ -25,8 +25,8 @@ const OWN_CHAINS: &str = "no chains to name: our rules stand in a table of their
     look at `spa-server firewall show`";
 const ROUTED_SERVICES: &str =
     "services behind this host have hook = \"forward\" here; write such a [[service]] by hand";
-const NO_COMMANDS: &str =
-    "no commands are run for a knock, by design; the firewall is changed and nothing else";
+const NO_COMMANDS: &str = "no commands are run in the place of a knock; a hook runs a program when \
+    a grant begins or ends, see on-open and on-close in [[service]]";
 const NO_GNUPG: &str = "no GnuPG here: every client has a key of its own, made with `spa keygen`";
 
 /// Returns the fate of a directive; `None`: not a directive of fwknopd.conf.
@@ -150,10 +150,13 @@ pub(super) fn read_file(
             Some(Fate::Needless(reason)) => {
                 remarks.note(&line.place, format!("{}: {reason}", line.name))
             }
-            Some(Fate::Switch(reason) | Fate::OffSwitch(reason) | Fate::Lost(reason)) => {
+            Some(Fate::Switch(reason) | Fate::Lost(reason @ NO_COMMANDS)) => {
+                remarks.lose(&line.place, format!("{}: {reason}", line.name));
+            }
+            Some(Fate::OffSwitch(reason) | Fate::Lost(reason)) => {
                 remarks.warn(&line.place, format!("{}: {reason}", line.name));
             }
-            None => remarks.warn(&line.place, format!("{}: not known, left out", line.name)),
+            None => remarks.lose(&line.place, format!("{}: not known, left out", line.name)),
         }
     }
     Ok(())
@@ -215,13 +218,13 @@ fn read_pcap_filter(line: &Line<'_>, draft: &mut Draft, remarks: &mut Remarks) {
                     the range, the port hops within it, known to enrolled clients only",
                 );
             }
-            None => remarks.warn(
+            None => remarks.lose(
                 &line.place,
                 "PCAP_FILTER: the range cannot be read; the usual \
                 port is taken",
             ),
         },
-        _ => remarks.warn(
+        _ => remarks.lose(
             &line.place,
             "PCAP_FILTER: only `udp port N` and `udp dst portrange A-B` have an equivalent; look \
             at [sequence] and [capture]",

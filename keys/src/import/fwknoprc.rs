@@ -8,7 +8,7 @@ use toml_edit::Value;
 use super::draft::{format_seconds, toml_array};
 use super::lines::{self, Item, Line};
 use super::ports;
-use super::report::{ImportError, PeerFile, Remarks, SourceLine};
+use super::report::{ImportError, PeerFile, RemarkWeight, Remarks, SourceLine};
 
 const KEYS_NOT_COPIED: &str =
     "keys are never copied: make one with `spa keygen`, and have it enrolled";
@@ -106,8 +106,9 @@ fn read_directive(
     remarks: &mut Remarks,
 ) -> Result<(), ImportError> {
     let name = line.name.as_str();
-    let mut say =
-        |warning: bool, text: &str| remarks.push(&line.place, warning, &format!("{name}: {text}"));
+    let mut say = |weight: RemarkWeight, text: &str| {
+        remarks.push(&line.place, weight, &format!("{name}: {text}"))
+    };
     match name {
         "SPA_SERVER" => {
             let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
@@ -134,15 +135,15 @@ fn read_directive(
                 "the server names its services: {} is meant, if it has the same names",
                 host.services.join(", ")
             );
-            say(false, &text);
+            say(RemarkWeight::Note, &text);
         }
         "FW_TIMEOUT" => host.ttl = Some(line.parse_number()?).filter(|seconds| *seconds > 0),
         "SERVER_RESOLVE_IPV4" => host.v4_only = line.is_yes(),
         "ALLOW_IP" => match line.value {
-            "source" => say(false, "the address that the knock comes from, as here"),
-            "resolve" => say(false, NO_RESOLVING),
+            "source" => say(RemarkWeight::Note, "the address that the knock comes from, as here"),
+            "resolve" => say(RemarkWeight::Note, NO_RESOLVING),
             _ => say(
-                true,
+                RemarkWeight::Warning,
                 "a grant is for the address that the knock comes from; for another one the server \
                  must allow third-party",
             ),
@@ -154,42 +155,54 @@ fn read_directive(
         | "KEY_FILE"
         | "HMAC_KEY_FILE"
         | "KEY_RIJNDAEL"
-        | "KEY_RIJNDAEL_BASE64" => say(true, KEYS_NOT_COPIED),
+        | "KEY_RIJNDAEL_BASE64" => say(RemarkWeight::Warning, KEYS_NOT_COPIED),
         "USE_HMAC" | "HMAC_DIGEST_TYPE" | "DIGEST_TYPE" | "ENCRYPTION_MODE" => {
-            say(false, "nothing to choose: every knock is sealed and signed");
+            say(RemarkWeight::Note, "nothing to choose: every knock is sealed and signed");
         }
-        "SPA_SERVER_PORT" => say(false, FROM_LINE),
-        "SPA_SERVER_PROTO" if line.value.eq_ignore_ascii_case("udp") => say(false, "as here"),
-        "SPA_SERVER_PROTO" => say(true, "knocks are UDP packets only"),
+        "SPA_SERVER_PORT" => say(RemarkWeight::Note, FROM_LINE),
+        "SPA_SERVER_PROTO" if line.value.eq_ignore_ascii_case("udp") => {
+            say(RemarkWeight::Note, "as here")
+        }
+        "SPA_SERVER_PROTO" => say(RemarkWeight::Warning, "knocks are UDP packets only"),
         "RESOLVE_IP_HTTPS"
         | "RESOLVE_IP_HTTP"
         | "RESOLVE_HTTP_ONLY"
         | "RESOLVE_URL"
         | "WGET_CMD"
         | "HTTP_USER_AGENT"
-        | "USE_WGET_USER_AGENT" => say(false, NO_RESOLVING),
+        | "USE_WGET_USER_AGENT" => say(RemarkWeight::Note, NO_RESOLVING),
         "USE_GPG" | "USE_GPG_AGENT" | "GPG_NO_SIGNING_PW" | "NAT_LOCAL" | "NAT_RAND_PORT"
         | "RAND_PORT" | "NO_SAVE_ARGS"
             if !line.is_yes() =>
         {
-            say(false, "off, as here");
+            say(RemarkWeight::Note, "off, as here");
         }
-        "NO_SAVE_ARGS" => say(false, "arguments are never saved"),
+        "NO_SAVE_ARGS" => say(RemarkWeight::Note, "arguments are never saved"),
         "RAND_PORT" => say(
-            false,
+            RemarkWeight::Note,
             "see hop in the server's [sequence]; which ports are right comes with the enrolment \
              line",
         ),
-        "NAT_ACCESS" | "NAT_LOCAL" | "NAT_PORT" | "NAT_RAND_PORT" => say(true, NAT_IS_FORWARD),
-        "SPOOF_USER" => say(true, "a client is known by its key and not by a name that it says"),
-        "SPOOF_SOURCE_IP" => say(true, "the source address of a knock is never forged"),
-        "SPA_SOURCE_PORT" => say(true, "the source port is the kernel's choice"),
-        "TIME_OFFSET" => {
-            say(true, "the clock is taken as it is; set it with: timedatectl set-ntp true")
+        "NAT_ACCESS" | "NAT_LOCAL" | "NAT_PORT" | "NAT_RAND_PORT" => {
+            say(RemarkWeight::Lost, NAT_IS_FORWARD)
         }
-        "VERBOSE" => say(false, "see spa-client open -v"),
-        _ if name.starts_with("GPG_") || name.starts_with("USE_GPG") => say(true, NO_GNUPG),
-        _ => say(true, "not known, left out"),
+        "SPOOF_USER" => say(
+            RemarkWeight::Warning,
+            "a client is known by its key and not by a name that it says",
+        ),
+        "SPOOF_SOURCE_IP" => {
+            say(RemarkWeight::Warning, "the source address of a knock is never forged")
+        }
+        "SPA_SOURCE_PORT" => say(RemarkWeight::Warning, "the source port is the kernel's choice"),
+        "TIME_OFFSET" => say(
+            RemarkWeight::Warning,
+            "the clock is taken as it is; set it with: timedatectl set-ntp true",
+        ),
+        "VERBOSE" => say(RemarkWeight::Note, "see spa-client open -v"),
+        _ if name.starts_with("GPG_") || name.starts_with("USE_GPG") => {
+            say(RemarkWeight::Warning, NO_GNUPG)
+        }
+        _ => say(RemarkWeight::Lost, "not known, left out"),
     }
     Ok(())
 }

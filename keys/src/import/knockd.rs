@@ -83,7 +83,7 @@ fn read_option(
         "PIDFILE" => {
             remarks.note(&line.place, "PidFile: none is needed: systemd knows the process")
         }
-        name => remarks.warn(&line.place, format!("{name}: not known, left out")),
+        name => remarks.lose(&line.place, format!("{name}: not known, left out")),
     }
     Ok(())
 }
@@ -106,7 +106,7 @@ fn read_directive<'a>(
             "TCPFlags: knocks are UDP packets here, and other \
          packets never spoil a sequence",
         ),
-        "TARGET" => remarks.warn(&line.place, "Target: knocks for another host are not looked at"),
+        "TARGET" => remarks.lose(&line.place, "Target: knocks for another host are not looked at"),
         "START_COMMAND" | "COMMAND" | "START_COMMAND_6" | "COMMAND_6" if !line.value.is_empty() => {
             section.start.push((line.place.clone(), line.value));
         }
@@ -122,13 +122,13 @@ fn read_directive<'a>(
             if find_effect(line.value) != Effect::Closes && !line.value.is_empty() {
                 remarks.warn(
                     &line.place,
-                    "the command does not simply end what a knock opened, and no commands are run \
-                    here; the kernel ends a grant by itself",
+                    "the command does not simply end what a knock opened; the kernel ends a grant \
+                    by itself, and a hook runs a program then: on-close in [[service]]",
                 );
             }
         }
         "CMD_TIMEOUT" => section.cmd_timeout = Some(line.parse_number()?),
-        name => remarks.warn(&line.place, format!("{name}: not known, left out")),
+        name => remarks.lose(&line.place, format!("{name}: not known, left out")),
     }
     Ok(())
 }
@@ -186,14 +186,14 @@ fn add_services(section: KnockdSection<'_>, draft: &mut Draft, remarks: &mut Rem
     let Some(place) = section.place else { return };
     let mut opens = false;
     if section.start.is_empty() {
-        remarks.warn(&place, "the section has no command that opens anything: left out");
+        remarks.lose(&place, "the section has no command that opens anything: left out");
     }
     for (at, command) in &section.start {
         match find_effect(command) {
             Effect::Opens(what, more) => {
                 opens = true;
                 for text in more {
-                    remarks.warn(at, text);
+                    remarks.lose(at, format!("opens more than before: {text}"));
                 }
                 let standing = section.stop.is_none();
                 let ttl = section
@@ -222,13 +222,10 @@ fn add_services(section: KnockdSection<'_>, draft: &mut Draft, remarks: &mut Rem
                 "a section that closes is not needed: grants end by themselves, and spa-client \
                 close ends one early",
             ),
-            Effect::Unknown(why) => remarks.warn(
-                at,
-                format!(
-                    "{why}; no commands are run here: \
-                left out"
-                ),
-            ),
+            Effect::Unknown(why) => {
+                remarks.lose(at, format!("{why}; a hook is proposed at the end of the result"));
+                draft.propose_hook(at, command);
+            }
         }
     }
     if section.cmd_timeout.is_some() && section.stop.is_none() {

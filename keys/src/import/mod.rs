@@ -16,10 +16,11 @@ mod ports;
 mod report;
 #[cfg(test)]
 mod tests;
+mod uci;
 
 use draft::Draft;
 use report::Remarks;
-pub use report::{ImportError, Imported, Peer, PeerFile, Remark, SourceLine};
+pub use report::{ImportError, Imported, Peer, PeerFile, Remark, RemarkWeight, SourceLine};
 
 /// Reads a peer's files, all of one installation, and writes ours.
 ///
@@ -30,6 +31,14 @@ pub fn import(peer: Peer, inputs: &[PeerFile]) -> Result<Imported, ImportError> 
     let mut draft = Draft::default();
     let mut client = None;
     for input in inputs {
+        if let Some(files) = uci::translate(peer, input)? {
+            access::read_file(&files.access, &mut draft, &mut remarks)?;
+            fwknopd::read_file(&files.daemon, &mut draft, &mut remarks)?;
+            for place in &files.other {
+                remarks.lose(place, "only sections `access` and `config` are read: left out");
+            }
+            continue;
+        }
         match (peer, find_role(peer, input)?) {
             (Peer::Knockd, _) => knockd::read_file(input, &mut draft, &mut remarks)?,
             (Peer::Fwknop, FileRole::Daemon) => {
@@ -43,8 +52,10 @@ pub fn import(peer: Peer, inputs: &[PeerFile]) -> Result<Imported, ImportError> 
             }
         }
     }
+    let hosts = client.as_ref().is_some_and(|text| text.contains("\n[host."));
+    let empty = draft.services.is_empty() && !hosts;
     let server = draft.touched.then(|| draft.write_config(peer, inputs, &mut remarks));
-    Ok(Imported { server, client, remarks: remarks.0 })
+    Ok(Imported { server, client, remarks: remarks.0, empty })
 }
 
 /// Role of a peer's file.

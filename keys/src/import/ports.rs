@@ -28,6 +28,19 @@ impl Ports {
         (first <= last).then_some(Self { udp, first, last })
     }
 
+    /// Reads as [`Ports::parse_range`], and names as /etc/services has them.
+    pub(super) fn parse_named(udp: bool, text: &str, sign: char) -> Option<Self> {
+        let (first, last) = text.split_once(sign).unwrap_or((text, text));
+        let port = |word: &str| parse_port(word).or_else(|| find_port(udp, word));
+        match find_port(udp, text) {
+            Some(named) => Some(Self { udp, first: named, last: named }),
+            None => {
+                let (first, last) = (port(first)?, port(last)?);
+                (first <= last).then_some(Self { udp, first, last })
+            }
+        }
+    }
+
     /// Counts the single ports.
     pub(super) fn count(&self) -> usize {
         usize::from(self.last - self.first) + 1
@@ -36,7 +49,54 @@ impl Ports {
 
 /// Reads a port; 0 is none.
 pub(super) fn parse_port(text: &str) -> Option<u16> {
-    text.trim().parse().ok().filter(|port| *port != 0)
+    let text = text.trim();
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    text.parse().ok().filter(|_| plain)
+}
+
+/// Names of services that a firewall's commands use most, for a host without /etc/services.
+const NAMED_PORTS: [(&str, u16); 24] = [
+    ("ftp", 21),
+    ("ssh", 22),
+    ("telnet", 23),
+    ("smtp", 25),
+    ("domain", 53),
+    ("dns", 53),
+    ("http", 80),
+    ("www", 80),
+    ("pop3", 110),
+    ("ntp", 123),
+    ("imap", 143),
+    ("imap2", 143),
+    ("snmp", 161),
+    ("ldap", 389),
+    ("https", 443),
+    ("submission", 587),
+    ("ldaps", 636),
+    ("rsync", 873),
+    ("imaps", 993),
+    ("pop3s", 995),
+    ("openvpn", 1194),
+    ("mysql", 3306),
+    ("postgresql", 5432),
+    ("http-alt", 8080),
+];
+
+/// Finds the port of a service's name: services(5) of this host, then the usual ones.
+fn find_port(udp: bool, name: &str) -> Option<u16> {
+    if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return None;
+    }
+    let text = std::fs::read_to_string("/etc/services").unwrap_or_default();
+    let listed = text.lines().find_map(|line| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        let (first, place) = (words.next()?, words.next()?);
+        let (port, protocol) = place.split_once('/')?;
+        let wanted = protocol == if udp { "udp" } else { "tcp" };
+        (wanted && (first == name || words.any(|word| word == name))).then(|| parse_port(port))?
+    });
+    let usual = || NAMED_PORTS.iter().find(|(known, _)| *known == name).map(|(_, port)| *port);
+    listed.or_else(usual)
 }
 
 /// Reads fwknop's list, `tcp/22, udp/53`; the error is the word that is wrong.

@@ -37,20 +37,35 @@ impl fmt::Display for SourceLine {
     }
 }
 
+/// How much a remark matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemarkWeight {
+    /// Nothing changes.
+    Note,
+    /// Something is another way here.
+    Warning,
+    /// The result opens less than the line did, or more: somebody must write it by hand.
+    Lost,
+}
+
 /// Remark about a line that is not simply in the result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
     /// Line that it is about.
     pub place: SourceLine,
-    /// Set when something is lost or changed.
-    pub warning: bool,
+    /// How much it matters.
+    pub weight: RemarkWeight,
     /// Sentence, safe for a terminal.
     pub text: String,
 }
 
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let weight = if self.warning { "warning" } else { "note" };
+        let weight = match self.weight {
+            RemarkWeight::Note => "note",
+            RemarkWeight::Warning => "warning",
+            RemarkWeight::Lost => "NOT TAKEN OVER",
+        };
         write!(f, "{}: {weight}: {}", self.place, self.text)
     }
 }
@@ -74,6 +89,8 @@ pub struct Imported {
     pub client: Option<String>,
     /// Remarks in the order of their lines.
     pub remarks: Vec<Remark>,
+    /// Set when nothing came of the files: no service, or no host.
+    pub empty: bool,
 }
 
 /// Remarks being gathered.
@@ -83,18 +100,28 @@ pub(super) struct Remarks(pub(super) Vec<Remark>);
 impl Remarks {
     /// Adds a warning.
     pub(super) fn warn(&mut self, place: &SourceLine, text: impl fmt::Display) {
-        self.push(place, true, &text);
+        self.push(place, RemarkWeight::Warning, &text);
+    }
+
+    /// Adds what the result has not, or has more of.
+    pub(super) fn lose(&mut self, place: &SourceLine, text: impl fmt::Display) {
+        self.push(place, RemarkWeight::Lost, &text);
     }
 
     /// Adds a note.
     pub(super) fn note(&mut self, place: &SourceLine, text: impl fmt::Display) {
-        self.push(place, false, &text);
+        self.push(place, RemarkWeight::Note, &text);
     }
 
     /// Adds a remark, made safe for a terminal.
-    pub(super) fn push(&mut self, place: &SourceLine, warning: bool, text: &dyn fmt::Display) {
+    pub(super) fn push(
+        &mut self,
+        place: &SourceLine,
+        weight: RemarkWeight,
+        text: &dyn fmt::Display,
+    ) {
         // Whatever a remark quotes came from a file.
         let text = printable(&text.to_string()).to_string();
-        self.0.push(Remark { place: place.clone(), warning, text });
+        self.0.push(Remark { place: place.clone(), weight, text });
     }
 }

@@ -147,8 +147,8 @@ fn sections_of_knockd_become_services() {
         "5: note",
         "7: note",
         "12: note",
-        "13: warning: Target",
-        "14: warning: not one of",
+        "13: NOT TAKEN OVER: Target",
+        "14: NOT TAKEN OVER: not one of",
         "17: warning: knockd leaves",
     ] {
         assert!(
@@ -177,7 +177,10 @@ fn what_opens_more_than_a_knock_may_is_refused() {
         let server = imported.server.unwrap();
         assert!(!server.contains("[[service]]"), "{command}: {server}");
         assert!(
-            imported.remarks.iter().any(|remark| remark.warning && remark.place.line == 3),
+            imported
+                .remarks
+                .iter()
+                .any(|remark| remark.weight == RemarkWeight::Lost && remark.place.line == 3),
             "{command}"
         );
     }
@@ -266,4 +269,99 @@ proptest! {
             }
         }
     }
+}
+
+fn knock(command: &str) -> Imported {
+    run(Peer::Knockd, "k", &format!("[a]\nsequence=1,2\ncommand={command}\n")).unwrap()
+}
+
+#[test]
+fn rules_of_every_firewall_become_services() {
+    for (command, ports) in [
+        ("iptables -A INPUT -s %IP% -p tcp --dport ssh -j ACCEPT", "[\"tcp/22\"]"),
+        (
+            "iptables -A INPUT -s %IP% -p tcp -m multiport --dports ssh,https -j ACCEPT",
+            "[\"tcp/22\", \"tcp/443\"]",
+        ),
+        ("/usr/sbin/ufw allow from %IP% to any port ssh proto tcp", "[\"tcp/22\"]"),
+        ("ufw insert 1 allow from %IP% to any app OpenSSH", "[\"tcp/22\"]"),
+        ("ufw allow proto tcp from %IP% to any port 8000:8010", "[\"tcp/8000-8010\"]"),
+        (
+            "firewall-cmd --zone=public --add-rich-rule='rule family=\"ipv4\" source \
+             address=\"%IP%\" port port=\"22\" protocol=\"tcp\" accept'",
+            "[\"tcp/22\"]",
+        ),
+        (
+            "firewall-cmd --add-rich-rule 'rule family=ipv4 source address=%IP% service name=ssh \
+             accept' --timeout=30",
+            "[\"tcp/22\"]",
+        ),
+        ("nft add rule inet filter input ip saddr %IP% tcp dport 22 accept", "[\"tcp/22\"]"),
+        (
+            "nft insert rule inet filter input ip6 saddr %IP% udp dport { 53, 123 } counter accept",
+            "[\"udp/53\", \"udp/123\"]",
+        ),
+    ] {
+        let imported = knock(command);
+        let lost = imported.remarks.iter().any(|remark| remark.weight == RemarkWeight::Lost);
+        assert!(!lost && !imported.empty, "{command}: {:?}", remarks(&imported));
+        let server = imported.server.unwrap();
+        assert!(server.contains(&format!("\nports = {ports}\n")), "{command}: {server}");
+    }
+}
+
+#[test]
+fn what_is_not_taken_over_is_told_with_a_hook_or_what_to_write() {
+    for (command, told, hook) in [
+        (
+            "/usr/bin/etherwake 00:11:22:33:44:55",
+            "not one of",
+            "run = [\"/usr/bin/etherwake\", \"00:11:22:33:44:55\"], user = \"nobody\"",
+        ),
+        ("/opt/notify %IP%", "not one of", "run = [\"/opt/notify\", \"{source}\"]"),
+        (
+            "nft add element inet filter knocked { %IP% timeout 1h }",
+            "an element of a set of nft",
+            "a-script-with-that-command\", \"{source}\"]",
+        ),
+        ("firewall-cmd --reload", "an unknown word of firewall-cmd", "a-script"),
+        ("a; b", "more than one command", "a-script"),
+        ("iptables -A INPUT -s %IP% -p tcp --dport nonsense-x -j ACCEPT", "neither numbers", ""),
+    ] {
+        let imported = knock(command);
+        let said = remarks(&imported).join("\n");
+        assert!(said.contains("k:3: NOT TAKEN OVER: ") && said.contains(told), "{command}: {said}");
+        assert!(imported.empty, "{command}");
+        assert!(imported.server.unwrap().contains(hook), "{command}");
+    }
+    let imported = knock("iptables -A INPUT -s %IP% -j ACCEPT");
+    let said = remarks(&imported).join("\n");
+    assert!(said.contains("NOT TAKEN OVER: it opens every port"), "{said}");
+    let imported = knock("iptables -A INPUT -i eth0 -s %IP% -p tcp --dport 22 -j ACCEPT");
+    assert!(remarks(&imported).join("\n").contains("opens more than before: -i"));
+}
+
+#[test]
+fn the_uci_file_of_openwrt_is_read_with_its_own_lines() {
+    let text = "config global\n\toption uselog 1\n\nconfig network\n\toption network 'wan'\n\n\
+        config access\n\toption keytype 'Base 64'\n\toption SOURCE '192.0.2.0/24'\n\
+        \toption KEY 'zzsecret'\n\toption OPEN_PORTS \"tcp/22\"\n\toption NONSENSE 1\n\n\
+        config config\n\toption PCAP_FILTER 'udp port 62202'\n";
+    let imported = run(Peer::Fwknop, "fwknopd", text).unwrap();
+    let said = remarks(&imported);
+    for line in [
+        "fwknopd:2: NOT TAKEN OVER: only sections",
+        "fwknopd:5: NOT TAKEN OVER: only sections",
+        "fwknopd:10: warning: KEY",
+        "fwknopd:12: NOT TAKEN OVER: NONSENSE: not known",
+    ] {
+        assert!(said.iter().any(|remark| remark.starts_with(line)), "{line}: {said:#?}");
+    }
+    let server = imported.server.unwrap();
+    for part in ["ports = [62202]", "ports = [\"tcp/22\"]", "--from 192.0.2.0/24"] {
+        assert!(server.contains(part), "{part}: {server}");
+    }
+    assert!(!server.contains("zzsecret") && !imported.empty);
+    let refused = run(Peer::Knockd, "knockd", text).unwrap_err().to_string();
+    assert!(refused.contains("UCI file of OpenWrt"), "{refused}");
 }
