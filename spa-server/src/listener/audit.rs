@@ -12,7 +12,7 @@ use crate::domain::bucket::{Bucket, Rate};
 use crate::domain::grant::GrantId;
 use crate::engine::{Event, Now};
 use crate::firewall::{Firewall, LiveGrant};
-use crate::log;
+use crate::log::{self, Level};
 use crate::store::audit::{AuditLog, AuditQuery, End, EndedBy, Entry, Limits};
 
 /// A grant's use is read from the kernel so long before its end.
@@ -206,6 +206,12 @@ impl AuditRecorder {
             self.held.iter().filter(|(_, held)| over(held)).map(|(id, _)| *id).collect();
         for held in ended.iter().filter_map(|id| self.held.remove(id)).collect::<Vec<_>>() {
             let ended_ms = held.entry.until_ms.min(now.unix_ms);
+            log::event(Level::Info, "expired")
+                .with("client", &held.entry.client)
+                .with("service", &held.entry.service)
+                .with("network", held.entry.network)
+                .with("grant", held.entry.grant)
+                .emit();
             self.end(held, ended_ms, EndedBy::Expired);
         }
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::event::{FieldValue, Record};
 
 /// Where journald listens (systemd-journald.service(8)).
-pub(super) const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
+pub(crate) const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
 
 /// Connects to journald's socket; sends never block.
 pub(super) fn connect_journal(path: &Path) -> io::Result<UnixDatagram> {

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -22,6 +23,8 @@ pub struct Logger {
     /// Lines by name of the event: whatever a peer has found to cause lines by, the disk has a
     /// bound.
     budgets: Mutex<HashMap<&'static str, LineBudget>>,
+    /// Lines that could not be written since the last that could.
+    unwritten: AtomicU64,
 }
 
 enum Sink {
@@ -57,7 +60,13 @@ impl Logger {
     }
 
     fn new(level: Level, sink: Sink) -> Self {
-        Self { level, sink, started: Instant::now(), budgets: Mutex::default() }
+        Self {
+            level,
+            sink,
+            started: Instant::now(),
+            budgets: Mutex::default(),
+            unwritten: AtomicU64::new(0),
+        }
     }
 
     /// Begins an event.
@@ -73,7 +82,24 @@ impl Logger {
         budgets.entry(name).or_insert_with(|| LineBudget::of_event(now)).take_line(now)
     }
 
+    /// Writes a line, and behind it how many could not be written before.
     fn write_record(&self, event: &Record) {
+        if self.try_write(event).is_err() {
+            self.unwritten.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let lines = self.unwritten.swap(0, Ordering::Relaxed);
+        if lines > 0 {
+            let lost = FieldValue::Number(i64::try_from(lines).unwrap_or(i64::MAX));
+            let fields = vec![("lines", lost)];
+            let told = Record { level: Level::Warn, name: "log-not-written", fields };
+            if self.try_write(&told).is_err() {
+                self.unwritten.fetch_add(lines, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn try_write(&self, event: &Record) -> io::Result<()> {
         let time = format!("{:.3}", Timestamp::now());
         match &self.sink {
             Sink::Text(form, writer) => {
@@ -84,12 +110,12 @@ impl Logger {
                 line.push('\n');
                 let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
                 // One write for the whole line, so that other processes on the same pipe cannot
-                // come between. There is nobody to tell that the log itself fails.
-                let _ = writer.write_all(line.as_bytes()).and_then(|()| writer.flush());
+                // come between.
+                writer.write_all(line.as_bytes()).and_then(|()| writer.flush())
             }
             Sink::Journal(socket) => {
-                let _ =
-                    socket.send(&journald::encode_datagram(event, &format::format_message(event)));
+                let line = journald::encode_datagram(event, &format::format_message(event));
+                socket.send(&line).map(drop)
             }
         }
     }

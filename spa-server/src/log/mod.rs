@@ -21,6 +21,7 @@ mod internal_error;
 mod journald;
 mod line_budget;
 mod logger;
+mod standard_error;
 mod strangers;
 #[cfg(test)]
 mod tests;
@@ -30,8 +31,10 @@ use std::sync::OnceLock;
 use bincode::{Decode, Encode};
 
 pub use internal_error::{internal_errors, report_internal_errors};
+pub(crate) use journald::JOURNAL_SOCKET;
 pub use line_budget::LineBudget;
 pub use logger::{LogEvent, Logger};
+use standard_error::StandardError;
 pub use strangers::{SUMMARY_INTERVAL, Strangers};
 
 /// Form of a line.
@@ -93,7 +96,7 @@ static PROCESS_LOGGER: OnceLock<Logger> = OnceLock::new();
 pub fn init(format: Format, level: Level) -> std::io::Result<()> {
     let logger = match format {
         Format::Journald => Logger::journald(level)?,
-        text => Logger::text(text, level, Box::new(std::io::stderr())),
+        text => Logger::text(text, level, Box::new(StandardError::find())),
     };
     PROCESS_LOGGER.set(logger).map_err(|_| std::io::Error::other("the log is set up already"))
 }
@@ -102,8 +105,9 @@ pub fn init(format: Format, level: Level) -> std::io::Result<()> {
 pub fn event(level: Level, name: &'static str) -> LogEvent<'static> {
     static EARLY_LOGGER: OnceLock<Logger> = OnceLock::new();
     let early = || {
-        EARLY_LOGGER
-            .get_or_init(|| Logger::text(Format::Logfmt, Level::Info, Box::new(std::io::stderr())))
+        EARLY_LOGGER.get_or_init(|| {
+            Logger::text(Format::Logfmt, Level::Info, Box::new(StandardError::find()))
+        })
     };
     PROCESS_LOGGER.get().unwrap_or_else(early).event(level, name)
 }
