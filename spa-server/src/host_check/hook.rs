@@ -60,11 +60,17 @@ fn check_folders(path: &Path) -> Result<(), Failure> {
 pub(crate) fn user_or_own(name: Option<&str>) -> Result<Option<User>, Failure> {
     match name {
         Some(name) => find_user(name).map(Some),
-        None if geteuid().is_root() => {
-            Err(Failure::config("a hook never runs as root: name its user = \"nobody\" or another"))
-        }
+        None if geteuid().is_root() => refuse_root().map(|()| None),
         None => Ok(None),
     }
+}
+
+/// Refuses a hook that would run as root.
+///
+/// # Errors
+/// Always.
+pub(crate) fn refuse_root() -> Result<(), Failure> {
+    Err(Failure::config("a hook never runs as root: name its user = \"nobody\" or another"))
 }
 
 /// The user that a hook runs as.

@@ -15,6 +15,7 @@ mod owners;
 mod ports;
 mod session;
 mod ssh;
+mod ssh_units;
 mod twins;
 
 use std::fmt;
@@ -153,12 +154,16 @@ fn table_without_server(config: &Config) -> Option<HostFinding> {
 
 pub(crate) use clock::is_clock_synchronised;
 
-/// TCP ports where ssh sessions come in; the usual one when no ssh server is seen.
+/// TCP ports where ssh sessions come in; when no ssh server is seen, those that sshd would take, or
+/// else the usual one.
 pub(crate) fn ssh_ports() -> Vec<u16> {
     let (sockets, _) = read_sockets();
     let asks = session::find_session(&sockets);
     let ports = ssh::find_ssh_ports(&sockets, &owners::Owners::default(), &asks);
-    if ports.is_empty() { vec![ssh::SSH_PORT] } else { ports }
+    [ports, ssh_units::ask_sshd(), vec![ssh::SSH_PORT]]
+        .into_iter()
+        .find(|ports| !ports.is_empty())
+        .unwrap_or_default()
 }
 
 /// The ssh connection that this command runs in, as one word; none outside of ssh.

@@ -37,10 +37,12 @@ pub(super) fn check_hide(config: &Config) -> Option<HostFinding> {
 }
 
 fn knock_ports(config: &Config) -> Vec<PortRange> {
-    match &config.sequence.stages {
+    let mut ports = match &config.sequence.stages {
         Stages::Fixed(ports) => ports.iter().copied().map(PortRange::one).collect(),
         Stages::Hop { range, .. } => vec![*range],
-    }
+    };
+    ports.extend(config.sequence.previous.iter().copied().map(PortRange::one));
+    ports
 }
 
 /// Finds foreign rules that would drop what a grant opens; needs `CAP_NET_ADMIN`.

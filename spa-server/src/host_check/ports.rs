@@ -107,7 +107,7 @@ fn knock_ports(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Hos
     let taken = |socket: &&&Socket| {
         socket.protocol == Protocol::Udp
             && socket.state == SocketState::Listening
-            && stages.may_use(socket.local.port())
+            && config.sequence.may_use(socket.local.port())
             // A running server with this capture holds them itself.
             && !(config.capture.mode == CaptureMode::Udp
                 && owners.name_of(socket.inode).is_some_and(|name| name.starts_with("spa-server")))

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::owners::Owners;
 use super::session::Asks;
+use super::ssh_units::read_socket_units;
 use crate::sockets::{Socket, SocketState};
 use spa_keys::Severity;
 
@@ -201,6 +202,11 @@ pub(super) fn find_ssh_ports(sockets: &[Socket], owners: &Owners, asks: &Asks) -
     let listening: Vec<&Socket> = sockets.iter().filter(listens).collect();
     let sshd = |s: &&&Socket| owners.name_of(s.inode).is_some_and(|name| name.starts_with("sshd"));
     let mut ports: Vec<u16> = listening.iter().filter(sshd).map(|s| s.local.port()).collect();
+    if ports.is_empty() {
+        let units = read_socket_units();
+        let by_unit = listening.iter().map(|s| s.local.port()).filter(|port| units.contains(port));
+        ports.extend(by_unit);
+    }
     match asks {
         Asks::Session { local, .. } => ports.push(local.port()),
         // Other users' processes have no names here: then the usual port stands for ssh.
