@@ -170,3 +170,50 @@ fn a_sparse_file_of_a_terabyte_is_refused_unread() {
     assert!(matches!(error, FileError::Large { .. }), "{error}");
     assert!(begun.elapsed() < std::time::Duration::from_secs(1), "{:?}", begun.elapsed());
 }
+
+/// As NixOS and Kubernetes make them: a chain of links, relative and absolute, through folders that
+/// are links too.
+#[test]
+fn links_that_only_we_and_root_can_change_lead_to_their_file() {
+    let folder = TempFolder::new();
+    let at = |name: &str| folder.path(name);
+    fs::create_dir_all(at("..2026/sub")).unwrap();
+    file::write_new(&at("..2026/key"), "x").unwrap();
+    symlink("..2026", at("..data")).unwrap();
+    symlink("..data/key", at("key")).unwrap();
+    symlink(at("key"), at("..2026/sub/again")).unwrap();
+    symlink("..data/sub/../sub/again", at("far")).unwrap();
+    let real = at("..2026/key").canonicalize().unwrap();
+    for name in ["key", "far", "..2026/sub/again"] {
+        assert_eq!(file::follow_trusted(&at(name)).unwrap(), real, "{name}");
+    }
+    assert_eq!(file::follow_trusted(&at("..2026/key")).unwrap(), at("..2026/key"));
+    assert_eq!(file::follow_trusted(&at("none")).unwrap(), at("none"));
+    symlink("round", at("round")).unwrap();
+    let refused = |name: &str| file::follow_trusted(&at(name)).is_err();
+    symlink("gone", at("nowhere")).unwrap();
+    let nowhere = file::follow_trusted(&at("nowhere")).unwrap_err();
+    assert!(nowhere.to_string().contains("leads nowhere"), "{nowhere}");
+    assert!(!matches!(nowhere, FileError::Missing(_)));
+    assert!(refused("round"));
+    // A folder in which others put another link.
+    fs::set_permissions(at("..2026"), fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(!refused("key"), "the link itself is not there");
+    assert!(!refused("..2026/key"), "no link: the reader looks at the file");
+    fs::set_permissions(at("..2026/sub"), fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(refused("far") && refused("..2026/sub/again"));
+    fs::set_permissions(at("..2026/sub"), fs::Permissions::from_mode(0o1777)).unwrap();
+    assert!(!refused("far"));
+    if nix::unistd::geteuid().is_root() {
+        // A link of somebody else.
+        std::os::unix::fs::lchown(at("..data"), Some(65_534), None).unwrap();
+        assert!(refused("key"));
+        std::os::unix::fs::lchown(at("..data"), Some(0), None).unwrap();
+        // A folder of somebody else: its owner's files alone.
+        let theirs = at("..2026/sub");
+        std::os::unix::fs::chown(&theirs, Some(65_534), None).unwrap();
+        assert!(refused("..2026/sub/again"));
+        std::os::unix::fs::chown(&real, Some(65_534), None).unwrap();
+        assert!(!refused("..2026/sub/again"));
+    }
+}

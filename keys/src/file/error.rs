@@ -18,6 +18,13 @@ pub enum FileError {
     Permission(PathBuf),
     /// A symbolic link: whoever can change the link chooses the content.
     Symlink(PathBuf),
+    /// A symbolic link to a file that is refused.
+    Behind {
+        /// The link.
+        path: PathBuf,
+        /// What is wrong with the file that it leads to.
+        error: Box<Self>,
+    },
     /// A folder, device, pipe or socket.
     NotRegular(PathBuf),
     /// A second name of another file.
@@ -110,9 +117,17 @@ impl FileError {
                 format!("no permission for {at}: run this as the file's owner, see: ls -l {at}")
             }
             Self::Symlink(_) => {
-                format!("{at} is a symbolic link; name the file itself: readlink -f {at}")
+                format!(
+                    "{at} is a symbolic link, which is not followed here; name the file itself: \
+                     readlink -f {at}"
+                )
             }
-            Self::NotRegular(_) => format!("{at} is not a regular file"),
+            Self::Behind { error, .. } => {
+                format!("{at} is a symbolic link, and {}", error.problem())
+            }
+            Self::NotRegular(_) => {
+                format!("{at} is not a regular file: move it away, or name another")
+            }
             Self::Links(_) => format!(
                 "{at} is a hard link to another file, which is left as it is; remove it: rm {at}"
             ),
@@ -156,6 +171,7 @@ impl FileError {
             | Self::Links(path)
             | Self::Locked(path)
             | Self::NotText(path)
+            | Self::Behind { path, .. }
             | Self::Owner { path, .. }
             | Self::Mode { path, .. }
             | Self::Writable { path, .. }
@@ -177,6 +193,7 @@ impl FileError {
             | Self::Links(_)
             | Self::Large { .. }
             | Self::NotText(_) => crate::exit::CONFIG,
+            Self::Behind { error, .. } => error.exit_code(),
             _ => crate::exit::FAILURE,
         }
     }

@@ -1,11 +1,13 @@
 //! The one place where files that a privileged process trusts are opened, and secret files written.
 
 mod error;
+mod links;
 mod lock;
 mod read;
 mod write;
 
 pub use error::FileError;
+pub use links::{follow_trusted, open_behind};
 pub use lock::FileLock;
 pub use read::{
     MAX_SECRET_FILE, open_secret, open_trusted, read_opened, read_opened_bytes, read_public,
