@@ -201,10 +201,20 @@ pub(in super::super) fn load_enrolled(
     let path = enrolled_file(state);
     let shown = path.display().to_string();
     match (around.read_secret)(&path).map(Zeroizing::new) {
-        Ok(bytes) => match decode_text(&shown, &bytes) {
-            Ok(text) => parse_enrolled(&shown, text, services, around),
-            Err(findings) => (None, findings),
-        },
+        Ok(bytes) => {
+            let (enrolled, mut findings) = match decode_text(&shown, &bytes) {
+                Ok(text) => parse_enrolled(&shown, text, services, around),
+                Err(findings) => (None, findings),
+            };
+            if enrolled.is_none() {
+                let text = format!(
+                    "put back a copy, or invite the devices anew without it: mv {shown} \
+                     {shown}.old"
+                );
+                findings.append(Findings::of_file(&shown, Severity::Note, text));
+            }
+            (enrolled, findings)
+        }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             (Some(Enrolled::default()), Findings::default())
         }

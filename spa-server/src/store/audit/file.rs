@@ -81,9 +81,15 @@ impl AuditFile {
                 self.db = Some(db);
                 Ok(None)
             }
-            Err(DatabaseFault::Damaged(_)) if there => {
-                let aside =
-                    set_aside(&self.path).map_err(|e| self.audit_error(&DatabaseFault::Io(e)))?;
+            Err(DatabaseFault::Damaged(what)) if there => {
+                let aside = set_aside(&self.path).map_err(|error| {
+                    let path = self.path.display();
+                    let text = format!(
+                        "{what}, and it cannot be moved away ({error}): mv {path} {path}.old, then \
+                         start the server anew"
+                    );
+                    self.audit_error(&DatabaseFault::Io(std::io::Error::new(error.kind(), text)))
+                })?;
                 self.db = Some(
                     catch_panic(|| create_database(&self.path))
                         .map_err(|t| self.audit_error(&t))?,
