@@ -11,7 +11,7 @@ use crate::control::rows::{ClosedGrant, GrantList, GrantOpened, GrantsClosed};
 use crate::control::{CloseRequest, Response};
 use crate::domain::grant::ADMIN_NAME;
 use crate::domain::grant::{Grant, GrantId};
-use crate::engine::{Event, EventKind};
+use crate::engine::{Event, EventKind, Registry};
 use crate::firewall::{Firewall as _, FirewallError, LiveGrant};
 use crate::listener::firewall_access::FirewallAccess;
 use crate::listener::knock_server::KnockServer;
@@ -117,6 +117,7 @@ pub(in crate::listener) fn describe_closed(chosen: &[Grant]) -> Response {
 /// Chooses grants to be closed.
 pub(in crate::listener) fn choose_grants(
     firewall: &mut FirewallAccess,
+    registry: &Registry,
     which: &CloseRequest,
 ) -> Result<Vec<Grant>, Failure> {
     let (grant, client) = (which.grant.as_deref(), which.client.as_deref());
@@ -143,6 +144,15 @@ pub(in crate::listener) fn choose_grants(
     if let (Some(text), true) = (grant, chosen.is_empty()) {
         return Err(Failure::failed(format!(
             "there is no live grant {text}; see spa-server grants"
+        )));
+    }
+    if let (Some(client), true) = (client, chosen.is_empty())
+        && client != ADMIN_NAME
+        && registry.stanza(client).is_none()
+    {
+        return Err(Failure::failed(format!(
+            "nothing was open, and there is no client `{}`; see spa-server clients",
+            client.escape_debug()
         )));
     }
     Ok(chosen)

@@ -266,13 +266,15 @@ impl EventLoop {
             Command::Open { service, source, ttl_s } => {
                 Response::from_outcome(grants::open_grant(knocks, &service, source, ttl_s, by))
             }
-            Command::Close(which) => match grants::choose_grants(firewall, &which) {
-                Err(failure) => Response::from_failure(&failure),
-                Ok(chosen) => {
-                    let good = grants::describe_closed(&chosen);
-                    return knocks.close_for_admin(chosen, by, answer, good);
+            Command::Close(which) => {
+                match grants::choose_grants(firewall, knocks.engine.registry(), &which) {
+                    Err(failure) => Response::from_failure(&failure),
+                    Ok(chosen) => {
+                        let good = grants::describe_closed(&chosen);
+                        return knocks.close_for_admin(chosen, by, answer, good);
+                    }
                 }
-            },
+            }
             Command::Bans { limit, after } => {
                 Response::from_outcome(bans::list_bans(firewall, page_size(limit), after))
             }
