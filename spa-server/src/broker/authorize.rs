@@ -47,7 +47,7 @@ impl Authorization {
     /// The knock ports, if the configuration may knock there.
     pub(super) fn check_knock_ports(&self, ports: &[PortRange]) -> Result<(), DenialReason> {
         let fits = |range: &PortRange| {
-            range.first == range.last && self.config.sequence.stages.may_use(range.first)
+            range.first == range.last && self.config.sequence.may_use(range.first)
         };
         if let Some(PortRange { first, last }) = ports.iter().find(|range| !fits(range)) {
             return Err(format!("no stage is at udp port {first}-{last}"));
@@ -57,6 +57,7 @@ impl Authorization {
             Stages::Hop { .. } if self.config.server.previous.is_some() => 2 * MAX_LIVE_HOP_PORTS,
             Stages::Hop { .. } => MAX_LIVE_HOP_PORTS,
         };
+        let most = most + self.config.sequence.previous.len();
         if ports.is_empty() || ports.len() > most {
             return Err(format!("{} knock ports", ports.len()));
         }
@@ -185,9 +186,7 @@ impl Authorization {
 
     /// A bound socket for capture `udp`.
     pub(super) fn check_bind(&self, port: u16) -> Result<(), DenialReason> {
-        if self.config.capture.mode != CaptureMode::Udp
-            || !self.config.sequence.stages.may_use(port)
-        {
+        if self.config.capture.mode != CaptureMode::Udp || !self.config.sequence.may_use(port) {
             return Err(format!("no stage is read at a bound udp port {port}"));
         }
         Ok(())

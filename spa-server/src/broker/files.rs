@@ -16,7 +16,7 @@ use super::client_terms::{ClientTerms, TermsSource};
 use crate::config::clients::enrolled_file;
 use crate::config::{self, Config, SecretFile, Surroundings};
 use crate::config::{
-    CLIENTS_LIMIT, key_failure, open_key, open_previous, read_previous, surroundings,
+    CLIENTS_LIMIT, key_failure, open_followed, open_key, open_previous, read_previous, surroundings,
 };
 use crate::ipc::channel::Channel;
 use crate::ipc::message::{ListenerOrder, Purpose, ReadFiles, SentFile};
@@ -74,9 +74,9 @@ impl ConfigFiles {
                 return Err(broken(all.err().unwrap_or(findings)));
             }
         };
-        let apart = config::apart(path, &config);
-        if apart.has_errors() {
-            return Err(broken(apart));
+        let disk = config::check_disk(path, &config);
+        if disk.has_errors() {
+            return Err(broken(disk));
         }
         let mut key = open_key(&config.server.key, &around)?;
         let mut servers = vec![public_half(&config, &mut key, &around)?];
@@ -173,7 +173,7 @@ fn public_half(
 }
 
 fn open_secret_file(path: &Path) -> (SentFile, Option<File>) {
-    match file::open_secret(path) {
+    match open_followed(path) {
         Ok(file) => (SentFile::Attached, Some(file)),
         Err(FileError::Missing(_)) => (SentFile::Missing, None),
         Err(error) => (SentFile::Refused(error.to_string()), None),

@@ -7,7 +7,7 @@ use crate::firewall::{Ban, LiveGrant, Obstacle};
 use crate::ipc::channel::Channel;
 use crate::ipc::message::{ListPage, Reply};
 
-/// Grants in one part of a list: each has up to 256 ports and two names, less than 2 KB.
+/// Grants in one part of a list: each has up to 256 ranges of ports and two names, less than 2 KB.
 const GRANTS_PER_PAGE: usize = 24;
 /// Bans in one part of a list, 33 bytes each at most.
 const BANS_PER_PAGE: usize = 1024;

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 use spa_keys::{UnixMillis, did_you_mean, exit};
 
+use super::rights::parse_number;
 use super::{ConfigArg, output};
 use crate::config;
 use crate::config::surroundings;
@@ -31,7 +32,7 @@ pub(super) struct AuditArgs {
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
     /// The newest so many; 0: all of them
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse_number::<usize>)]
     limit: usize,
     /// One JSON object
     #[arg(long)]

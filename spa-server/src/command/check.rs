@@ -1,6 +1,7 @@
 //! `spa-server check`.
 
 use spa_keys::{Colour, Layout, Severity, UnixMillis, mask_secrets};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -10,6 +11,7 @@ use spa_keys::exit;
 
 use super::table::count;
 use super::{ConfigArg, DEFAULT_CONFIG, output};
+use crate::config::Lockout;
 use crate::config::{self, Finding, Findings, HookPart, Loaded, SecretFile, Surroundings};
 use crate::config::{previous_key, server_key, surroundings};
 use crate::host_check::hook;
@@ -46,6 +48,7 @@ impl CheckArgs {
         let path = self.file.unwrap_or(self.config.config);
         // A file that is written for another host says nothing about this one.
         let live = self.live || (!self.offline && path == Path::new(DEFAULT_CONFIG));
+        let check_hook = |part: HookPart<'_>| check_hook(part, &path);
         let around = Surroundings { check_hook: &check_hook, ..surroundings(true) };
         let answer = CheckReport::of(&path, &around, live);
         output::answer(&if self.json { answer.json()? } else { answer.text() })?;
@@ -64,7 +67,11 @@ struct CheckReport {
 
 impl CheckReport {
     fn of(path: &Path, around: &Surroundings<'_>, live: bool) -> Self {
-        let loaded = config::load(path, around);
+        let mut loaded = config::load(path, around);
+        if let Ok(Loaded { config, clients, invitations, findings }) = &mut loaded {
+            let lockout = Lockout::find(config, clients, invitations);
+            findings.append(lockout.findings(&path.display().to_string()));
+        }
         // A credential is at hand only inside the unit; a key file can be looked at here.
         let key = match &loaded {
             Ok(Loaded { config, .. }) if matches!(config.server.key, SecretFile::File(_)) => {
@@ -158,10 +165,16 @@ impl CheckReport {
 }
 
 /// By the rules that the runner goes by before each run.
-fn check_hook(part: HookPart<'_>) -> Result<(), Failure> {
+fn check_hook(part: HookPart<'_>, config: &Path) -> Result<(), Failure> {
     match part {
         HookPart::Program(path) => hook::check_program(path),
         HookPart::User(name) => hook::find_user(name).map(drop),
+        // The server runs as the owner of its configuration's folder.
+        HookPart::NoUser => {
+            let folder = config.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let owner = std::fs::metadata(folder.unwrap_or(Path::new("."))).map(|meta| meta.uid());
+            if owner.is_ok_and(|owner| owner == 0) { hook::refuse_root() } else { Ok(()) }
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::enrolment::{
     LineKeys, apply_changes, apply_removal, edit_failure, load_clients, make_host_line,
     replace_failure,
 };
-use super::rights::Rights;
+use super::rights::{Rights, parse_number, warn_of_end};
 use super::{ConfigArg, output};
 use crate::config::clients::{self, EditError, RightsChange, enrolled_file};
 use crate::config::{self, Loaded, Secret, server_key, surroundings};
@@ -100,7 +100,7 @@ pub(super) struct SetArgs {
     #[arg(long)]
     max_ttl: Option<String>,
     /// Live grants at a time
-    #[arg(long)]
+    #[arg(long, value_parser = parse_number::<u32>)]
     max_grants: Option<u32>,
     #[command(flatten)]
     config: ConfigArg,
@@ -160,12 +160,14 @@ impl AddArgs {
         )?;
         let line = line.to_text().map_err(|error| Failure::failed(error.to_string()))?;
         let secret = Secret::new(psk.to_text().expose().to_owned());
+        warn_of_end(&self.name, self.expires.as_deref());
         let client = self.rights.into_client(
             &self.name,
             self.services,
             public.to_text(),
             secret,
             self.expires,
+            loaded.config.sequence.stages.clone(),
         );
         if loaded.invitations.iter().any(|invitation| *invitation.client.name == *self.name)
             || loaded.clients.iter().any(|known| known.enrolled && *known.name == *self.name)
@@ -220,13 +222,41 @@ impl LineArgs {
             "give this line to the client and to nobody else: it contains a secret. On the client: \
              spa host add - --replace"
         );
-        output::answer(&format!("{}\n", line.expose()))
+        output::answer(&format!("{}\n", line.expose()))?;
+        note_sequence(&loaded, client)
     }
+}
+
+/// Writes down that the client has a line with the present sequence.
+fn note_sequence(loaded: &Loaded, client: &config::Client) -> Result<(), Failure> {
+    let stages = &loaded.config.sequence.stages;
+    if client.sequence.as_deref() == Some(stages) {
+        return Ok(());
+    }
+    let change = RightsChange { sequence: Some(stages.clone()), ..RightsChange::default() };
+    let clients = clients_file(loaded).ok();
+    if clients.is_none() && !client.enrolled {
+        // A credential can only be read.
+        return Ok(());
+    }
+    let enrolled = enrolled_file(&loaded.config.server.state);
+    let around = surroundings(true);
+    clients::set_rights(
+        clients.as_deref(),
+        &enrolled,
+        &client.name,
+        &change,
+        &loaded.config.services,
+        &around,
+    )
+    .map_err(|error| replace_failure(&error))?;
+    apply_changes(loaded)
 }
 
 impl SetArgs {
     fn run(self) -> Result<(), Failure> {
         let loaded = load_clients(&self.config)?;
+        warn_of_end(&self.name, self.expires.as_deref());
         let texts = [
             ("hours", self.hours),
             ("expires", self.expires),
@@ -238,8 +268,9 @@ impl SetArgs {
             from: self.from,
             texts: texts.into_iter().filter_map(|(key, text)| Some((key, text?))).collect(),
             numbers: self.max_grants.map(|most| ("max-grants", most)).into_iter().collect(),
+            sequence: None,
         };
-        let RightsChange { services, from, texts, numbers } = &change;
+        let RightsChange { services, from, texts, numbers, .. } = &change;
         if services.is_empty() && from.is_empty() && texts.is_empty() && numbers.is_empty() {
             return Err(Failure::usage("say what to change: see spa-server client set --help"));
         }
@@ -281,8 +312,12 @@ impl RemoveArgs {
         let status = control::client::request::<ServerStatus>(socket, brief)?;
         // Root's own reload ends the trial of another user.
         if status.and_then(|status| status.trial).is_some_and(|trial| trial.by == 0) {
-            let which = CloseRequest { client: Some(self.name.clone()), ..CloseRequest::default() };
-            control::client::request::<GrantsClosed>(socket, Command::Close(which))?;
+            let mut grants = open.iter().flat_map(|open| &open.grants);
+            if grants.any(|grant| grant.client == self.name) {
+                let client = Some(self.name.clone());
+                let which = CloseRequest { client, ..CloseRequest::default() };
+                control::client::request::<GrantsClosed>(socket, Command::Close(which))?;
+            }
             spa_keys::note!(
                 "a trial is running: {} is shut out now and after its rollback; when it is over: \
                  spa-server reload",

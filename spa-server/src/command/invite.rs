@@ -14,7 +14,7 @@ use super::enrolment::{
     InvitationRow, LineKeys, apply_changes, list_invitations, load_clients, make_host_line,
     replace_failure,
 };
-use super::rights::Rights;
+use super::rights::{Rights, warn_of_end};
 use super::table::{table, words};
 use super::{ConfigArg, output, qr};
 use crate::config::clients::{self, enrolled_file};
@@ -140,12 +140,14 @@ impl InviteArgs {
         }
         let until_ms = (UnixMillis::now() + self.expires).as_millis();
         let psk = Secret::new(psk.to_text().expose().to_owned());
+        warn_of_end(name, self.client_expires.as_deref());
         let client = self.rights.into_client(
             name,
             self.services,
             public.to_text(),
             psk,
             self.client_expires,
+            loaded.config.sequence.stages.clone(),
         );
         let file = enrolled_file(&loaded.config.server.state);
         let made = clients::add_invitation(

@@ -11,6 +11,7 @@ use spa_keys::{Fingerprint, UnixMillis, exit, key_file, note, printable};
 use spa_proto::ServerSecret;
 
 use super::enrolment::edit_failure;
+use super::rights::parse_future;
 use super::table::count;
 use super::{ConfigArg, DEFAULT_CONFIG, output};
 use crate::config::{self, SecretFile};
@@ -36,7 +37,7 @@ pub(super) struct RotateKeyArgs {
     #[arg(long, requires = "finish")]
     force: bool,
     /// From then on the old key is as if it were not there, also without --finish: 2027-01-31
-    #[arg(long, value_name = "MOMENT", conflicts_with = "finish")]
+    #[arg(long, value_name = "MOMENT", conflicts_with = "finish", value_parser = parse_future)]
     until: Option<String>,
     /// File of the new key [default: a fresh name beside the old one]
     #[arg(long, value_name = "FILE", conflicts_with = "finish")]

@@ -53,6 +53,9 @@ fn text(status: &State) -> String {
     for port in &status.missing_ports {
         out.push_str(&format!("warning: no knock is received at {}\n", printable(port)));
     }
+    for clients in &status.other_sequences {
+        out.push_str(&format!("{}\n", printable(clients)));
+    }
     let fence = status.fence_left_s;
     if fence > 0.0 {
         out.push_str(&format!("knocks are refused for {fence} s more (replay fence)\n"));

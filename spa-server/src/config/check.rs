@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::findings::Report;
 use super::host::FirewallRead;
-use super::model::{Backend, CaptureMode, Stages};
+use super::model::{Backend, CaptureMode, SequenceSettings, Stages};
 use super::parsers::{expand_ports, ports_left};
 use super::services::{BaitRead, SequenceRead, ServiceRead};
 use super::span::{NO_SPAN, Span};
@@ -60,14 +60,16 @@ pub(super) fn knock_ports(
     local: Option<PortRange>,
 ) {
     let stages = &sequence.sequence.stages;
+    let knocks = &sequence.sequence;
     for ServiceRead { service, ports_span, .. } in services {
         let ports = match &service.scope {
             Scope::Ports(ports) => ports,
             Scope::Inside(ports) if service.to.is_some() => ports,
             _ => continue,
         };
-        let taken =
-            ports.iter().find(|p| p.protocol == Protocol::Udp && stages.may_use(p.range.first));
+        let is_udp = |p: &&ProtoPorts| p.protocol == Protocol::Udp;
+        let mut udp = ports.iter().filter(is_udp).flat_map(|p| p.range.first..=p.range.last);
+        let taken = udp.find(|port| knocks.may_use(*port)).map(|port| format!("udp/{port}"));
         if let Some(port) = taken {
             let way_out = match stages {
                 Stages::Fixed(_) => "move the stage to another port",
@@ -79,6 +81,7 @@ pub(super) fn knock_ports(
             );
         }
     }
+    bait_over_fixed(report, knocks, baits);
     if let Stages::Hop { range, exclude, .. } = stages {
         for (bait, port) in baits.iter().flat_map(|b| b.ports.iter().map(move |port| (b, port))) {
             let range_of_bait = port.value.range;
@@ -103,7 +106,7 @@ pub(super) fn knock_ports(
         }
     }
     let Some(local) = local else { return };
-    let used = (local.first..=local.last).find(|port| stages.may_use(*port));
+    let used = (local.first..=local.last).find(|port| knocks.may_use(*port));
     if let Some(port) = used {
         report.warning(
             &sequence.ports_span,
@@ -113,6 +116,29 @@ pub(super) fn knock_ports(
                  other ports or change net.ipv4.ip_local_port_range"
             ),
         );
+    }
+}
+
+/// Baits at ports that knocks always go to: there the table takes the packet for a knock.
+fn bait_over_fixed(report: &mut Report<'_>, knocks: &SequenceSettings, baits: &[BaitRead]) {
+    let fixed: &[u16] = match &knocks.stages {
+        Stages::Fixed(ports) => ports,
+        Stages::Hop { .. } => &[],
+    };
+    for (bait, port) in baits.iter().flat_map(|b| b.ports.iter().map(move |port| (b, port))) {
+        let range = port.value.range;
+        let mut knock_ports = fixed.iter().chain(&knocks.previous);
+        let taken = knock_ports.find(|knock| range.contains(**knock));
+        if let Some(knock) = taken.filter(|_| port.value.protocol == Protocol::Udp) {
+            report.warning(
+                &port.span,
+                format!(
+                    "the knock port udp/{knock} lies in bait `{}`: who touches it is taken for a \
+                     client and not banned; leave it out of the bait",
+                    bait.bait.name
+                ),
+            );
+        }
     }
 }
 

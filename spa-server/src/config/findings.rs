@@ -36,6 +36,8 @@ impl Place for FilePosition {
 
 /// Most findings of one file that are shown: more are of one mistake, or nobody's to read.
 const MAX_FINDINGS: usize = 50;
+/// Longest message in characters.
+const MAX_MESSAGE: usize = 600;
 
 /// All findings of a file or of several, in the order of their place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,17 +106,30 @@ impl<'t> Report<'t> {
 
     /// Adds an error: the configuration cannot be used.
     pub(crate) fn error(&mut self, span: &Span, message: impl Into<String>) {
-        self.found.push((span.clone(), Severity::Error, message.into()));
+        self.push(span, Severity::Error, message.into());
     }
 
     /// Adds a warning: the configuration is used, but probably not as meant.
     pub(crate) fn warning(&mut self, span: &Span, message: impl Into<String>) {
-        self.found.push((span.clone(), Severity::Warning, message.into()));
+        self.push(span, Severity::Warning, message.into());
     }
 
     /// Adds a note: an effect of the configuration that may surprise.
     pub(crate) fn note(&mut self, span: &Span, message: impl Into<String>) {
-        self.found.push((span.clone(), Severity::Note, message.into()));
+        self.push(span, Severity::Note, message.into());
+    }
+
+    /// Adds a finding. A value of 100 000 characters is quoted in part.
+    fn push(&mut self, span: &Span, severity: Severity, message: String) {
+        let length = message.chars().count();
+        let message = if length > MAX_MESSAGE {
+            let first = message.chars().take(MAX_MESSAGE / 2);
+            let last = message.chars().skip(length - MAX_MESSAGE / 2);
+            first.chain(['…']).chain(last).collect()
+        } else {
+            message
+        };
+        self.found.push((span.clone(), severity, message));
     }
 
     /// Returns true when an error was added.

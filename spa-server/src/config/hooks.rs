@@ -15,6 +15,8 @@ pub const HOOK_PLACEHOLDERS: [&str; 5] =
     ["{client}", "{service}", "{source}", "{grant}", "{event}"];
 const MOST_ARGUMENTS: usize = 32;
 const LONGEST_ARGUMENT: usize = 1024;
+/// useradd(8).
+const LONGEST_USER: usize = 32;
 
 /// A hook, if the key is written.
 pub(super) fn read_hook(
@@ -34,6 +36,10 @@ pub(super) fn read_hook(
     let run = t.read_texts(report, "run", example, parse_argument);
     let user = t.text(report, "user", "\"nobody\"", |name| match name {
         "root" | "0" | "" => Err("a hook is never run as root: name another user"),
+        // The names that useradd(8) takes.
+        name if name.len() > LONGEST_USER || name.contains(|c: char| !is_user_char(c)) => {
+            Err("this is no name of a user: write it as /etc/passwd has it")
+        }
         name => Ok(name.to_owned()),
     });
     let limit = read_duration(
@@ -45,6 +51,12 @@ pub(super) fn read_hook(
         Duration::from_secs(600),
     );
     let place = t.span_of("run");
+    if user.is_none()
+        && !t.has("user")
+        && let Err(why) = check(HookPart::NoUser)
+    {
+        report.warning(&t.span, format!("{key} would not run: {why}"));
+    }
     table.finish(report);
     let program_place =
         run.as_ref().and_then(|run| run.value.first()).map(|program| program.span.clone());
@@ -75,9 +87,17 @@ pub(super) fn read_hook(
     Some(Hook { run, user: user.map(|l| l.value), timeout: limit })
 }
 
+fn is_user_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '$')
+}
+
 fn parse_argument(text: &str) -> Result<String, ValueError> {
-    if text.len() > LONGEST_ARGUMENT || text.contains('\0') {
-        return Err(format!("an argument has at most {LONGEST_ARGUMENT} bytes, and no NUL").into());
+    let odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.len() > LONGEST_ARGUMENT || text.contains(odd) {
+        return Err(format!(
+            "an argument has at most {LONGEST_ARGUMENT} bytes, and no control characters"
+        )
+        .into());
     }
     let mut rest = text.to_owned();
     for placeholder in HOOK_PLACEHOLDERS {

@@ -1,5 +1,6 @@
 //! Reading `[server]`, `[log]`, `[capture]`, `[firewall]` and `[ban]`.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -63,6 +64,13 @@ pub(super) fn read_server(
                  out",
             );
         }
+        (Some(_), Some(until)) if around.now_ms.is_some_and(|now| until.value <= now) => {
+            report.note(
+                &until.span,
+                "this moment has passed, and the previous key is worth nothing any more: \
+                 spa-server rotate-key --finish",
+            );
+        }
         (None, Some(until)) => {
             report.error(
                 &until.span,
@@ -81,6 +89,7 @@ pub(super) fn read_server(
     let control =
         s.text(report, "control", "\"/run/spa/control.sock\"", parse_socket_path).map(|l| l.value);
     let hosts = s.read_texts(report, "hosts", "[\"gate.example.org\"]", parsers::parse_host);
+    check_hosts(report, s, hosts.as_ref());
     let ack = s.read_choice(report, "ack", &[("on", true), ("off", false)]);
     let window_past = read_duration(
         s,
@@ -147,6 +156,42 @@ pub(super) fn read_server(
     }
 }
 
+/// Hosts that a client cannot reach, or more than an enrolment line carries.
+fn check_hosts(
+    report: &mut Report<'_>,
+    section: &Section<'_>,
+    hosts: Option<&Located<Vec<Located<String>>>>,
+) {
+    section.note_double(report, "hosts");
+    let hosts = hosts.map(|hosts| hosts.value.as_slice()).unwrap_or_default();
+    for host in hosts {
+        let local = match host.value.parse::<IpAddr>() {
+            Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
+            Ok(IpAddr::V6(address)) => address.is_loopback() || address.is_unicast_link_local(),
+            Err(_) => {
+                let name = host.value.trim_end_matches('.').to_ascii_lowercase();
+                name == "localhost" || name.ends_with(".localhost")
+            }
+        };
+        if local {
+            report.warning(
+                &host.span,
+                format!(
+                    "no other machine reaches this host as `{}`: write a name or an address that \
+                     clients reach",
+                    host.value
+                ),
+            );
+        }
+    }
+    if let Some(beyond) = hosts.get(spa_keys::MAX_HOSTS) {
+        report.error(
+            &beyond.span,
+            format!("an enrolment line carries {} hosts: take some out", spa_keys::MAX_HOSTS),
+        );
+    }
+}
+
 /// Reads `[log]`.
 pub(super) fn read_log(mut section: Section<'_>, report: &mut Report<'_>) -> Log {
     let formats =
@@ -175,6 +220,7 @@ pub(super) fn read_capture(mut section: Section<'_>, report: &mut Report<'_>) ->
         "[\"wan0\"]",
         parsers::parse_interface,
     ));
+    section.note_double(report, "interfaces");
     if mode == CaptureMode::Udp && !interfaces.is_empty() {
         report.error(
             &section.span_of("interfaces"),
@@ -216,6 +262,7 @@ pub(super) fn read_firewall(mut section: Section<'_>, report: &mut Report<'_>) -
         "[\"wan0\"]",
         parsers::parse_interface,
     ));
+    section.note_double(report, "interfaces");
     let protect = [("always", Protect::Always), ("after-first-grant", Protect::AfterFirstGrant)];
     let protect = section.read_choice(report, "protect", &protect);
     if let (Some(protect), Some(mode)) = (&protect, &mode)
@@ -242,6 +289,7 @@ pub(super) fn read_firewall(mut section: Section<'_>, report: &mut Report<'_>) -
 /// Reads `[ban]`.
 pub(super) fn read_ban(mut section: Section<'_>, report: &mut Report<'_>) -> BanSettings {
     let never = section.read_texts(report, "never", "[\"192.0.2.0/24\"]", parsers::parse_network);
+    section.note_double(report, "never");
     let mut networks: Vec<IpNet> = Vec::new();
     for network in never.map(|l| l.value).unwrap_or_default() {
         if network.value.prefix_len() == 0 {
@@ -321,8 +369,10 @@ pub(super) fn into_values<T>(list: Option<Located<Vec<Located<T>>>>) -> Vec<T> {
 
 /// Checks that a path is absolute: the listener, broker and commands run in different folders.
 pub(super) fn parse_absolute_path(text: &str) -> Result<PathBuf, ValueError> {
-    if text.starts_with('/') && !text.contains('\0') {
+    if text.starts_with('/') && !text.contains(char::is_control) {
         Ok(text.into())
+    } else if text.starts_with('/') {
+        Err(format!("`{}` has a control character: no path here has", text.escape_debug()).into())
     } else {
         Err(format!("`{}` is not an absolute path: start it with `/`", text.escape_debug()).into())
     }

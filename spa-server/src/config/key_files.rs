@@ -21,6 +21,7 @@ pub fn surroundings(check_only: bool) -> Surroundings<'static> {
         check_key: &check_key,
         read_secret: &read_secret,
         check_only,
+        now_ms: check_only.then(|| UnixMillis::now().as_millis()),
         ..Surroundings::of_process()
     }
 }
@@ -34,9 +35,10 @@ fn check_key(key: KeyText<'_>) -> Result<(), Failure> {
 }
 
 fn read_secret(path: &Path) -> std::io::Result<Vec<u8>> {
-    match spa_keys::file::read_secret_up_to(path, CLIENTS_LIMIT) {
+    let read = || file::read_opened(path, open_followed(path)?, CLIENTS_LIMIT);
+    match read() {
         Ok(text) => Ok(text.expose().as_bytes().to_vec()),
-        Err(error) if !path.exists() => {
+        Err(error @ FileError::Missing(_)) => {
             Err(std::io::Error::new(std::io::ErrorKind::NotFound, error.to_string()))
         }
         Err(error) => Err(std::io::Error::other(error.to_string())),
@@ -49,7 +51,7 @@ fn read_secret(path: &Path) -> std::io::Result<Vec<u8>> {
 /// What is wrong with it, and the command that makes one.
 pub fn server_key(file: &SecretFile, around: &Surroundings<'_>) -> Result<ServerSecret, Failure> {
     let path = key_path(file, around)?;
-    key_file::read(&path).map_err(|error| key_failure(&error))
+    key_file::read_opened(&path, open_key(file, around)?).map_err(|error| key_failure(&error))
 }
 
 /// The opened file of the server's key.
@@ -58,7 +60,12 @@ pub fn server_key(file: &SecretFile, around: &Surroundings<'_>) -> Result<Server
 /// As [`server_key`].
 pub(crate) fn open_key(file: &SecretFile, around: &Surroundings<'_>) -> Result<File, Failure> {
     let path = key_path(file, around)?;
-    file::open_secret(&path).map_err(|error| key_failure(&error.into()))
+    open_followed(&path).map_err(|error| key_failure(&error.into()))
+}
+
+/// Opens a file with secrets, or what a link leads to that only we and root can change.
+pub(crate) fn open_followed(path: &Path) -> Result<File, FileError> {
+    file::open_behind(path, file::open_secret)
 }
 
 /// The opened file of the server's key from before and its path, unless there is none or its time
@@ -77,7 +84,7 @@ pub(crate) fn open_previous(
         return Ok(None);
     };
     let path = key_path(&previous.file, around)?;
-    let file = file::open_secret(&path).map_err(|error| previous_failure(&error.into()))?;
+    let file = open_followed(&path).map_err(|error| previous_failure(&error.into()))?;
     Ok(Some((path, file)))
 }
 
@@ -124,6 +131,13 @@ pub(crate) fn key_failure(error: &KeyFileError) -> Failure {
         // A start that cannot work before somebody acts: systemd must not try it again and again.
         KeyFileError::File(FileError::Missing(_)) => {
             (exit::CONFIG, "; make one: spa-server init [--config FILE]".to_owned())
+        }
+        KeyFileError::File(FileError::NotText(_) | FileError::Large { .. })
+        | KeyFileError::Count { .. }
+        | KeyFileError::Text { .. } => {
+            let hint = "; put back a copy, or move it away and make a new one: spa keygen --server \
+                -o FILE; each client then needs a new line";
+            (error.exit_code(), hint.to_owned())
         }
         error => (error.exit_code(), String::new()),
     };

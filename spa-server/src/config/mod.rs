@@ -14,9 +14,11 @@ mod forwarding;
 mod hooks;
 mod host;
 mod key_files;
+mod lockout;
 mod model;
 mod parsers;
 pub(crate) mod paths;
+mod places;
 mod rules;
 mod section;
 mod separation;
@@ -39,17 +41,17 @@ pub use excerpt::Excerpt;
 pub use findings::{FilePosition, Finding, Findings};
 pub use hooks::HOOK_PLACEHOLDERS;
 pub(crate) use key_files::{
-    CLIENTS_LIMIT, is_numbered_alike, key_failure, numbered_key, open_key, open_previous,
-    read_previous,
+    CLIENTS_LIMIT, is_numbered_alike, key_failure, numbered_key, open_followed, open_key,
+    open_previous, read_previous,
 };
 pub use key_files::{hop_plan, previous_key, server_key, surroundings};
+pub(crate) use lockout::Lockout;
 pub use model::{
     Backend, BanSettings, CaptureMode, CaptureSettings, Config, FirewallSettings, Hook, Log,
     Metrics, PreviousKey, Protect, SecretFile, SequenceSettings, Server, Service, Stages,
 };
 pub(crate) use parsers::parse_host as host_name;
 pub use rules::{BAIT_NFLOG_GROUP, KNOCK_NFLOG_GROUP};
-pub(crate) use separation::check_separation as apart;
 pub(crate) use services::LONGEST_BAN;
 use spa_keys::Severity;
 pub use span::{Located, Span};
@@ -82,11 +84,19 @@ pub struct Loaded {
 pub fn load(path: &Path, around: &Surroundings<'_>) -> Result<Loaded, Findings> {
     let Loaded { config, clients, invitations, mut findings } =
         load_text(path, &bytes_of(path)?, around)?;
-    findings.append(separation::check_separation(path, &config));
+    findings.append(check_disk(path, &config));
     if findings.has_errors() {
         return Err(findings);
     }
     Ok(Loaded { config, clients, invitations, findings })
+}
+
+/// Finds what is wrong with the files and folders that a configuration, read from `path`, names.
+/// Looks at the disk.
+pub(crate) fn check_disk(path: &Path, config: &Config) -> Findings {
+    let mut findings = separation::check_separation(path, config);
+    findings.append(places::check_places(path, config));
+    findings
 }
 
 /// As [`load`], with the content of `path` at hand.
@@ -159,7 +169,10 @@ pub(crate) fn state_folder(path: &Path, around: &Surroundings<'_>) -> PathBuf {
 /// The content of a configuration file: opened with care, because it decides what the firewall lets
 /// in.
 pub fn bytes_of(path: &Path) -> Result<Vec<u8>, Findings> {
-    let read = || file::read_opened_bytes(path, file::open_trusted(path)?, CONFIG_LIMIT);
+    let read = || {
+        let file = file::open_behind(path, file::open_trusted)?;
+        file::read_opened_bytes(path, file, CONFIG_LIMIT)
+    };
     read().map_err(|error| {
         let text = match error {
             FileError::Missing(_) => std::io::Error::from_raw_os_error(libc::ENOENT).to_string(),

@@ -169,10 +169,21 @@ pub enum CaptureMode {
 pub struct SequenceSettings {
     /// Number and ports of the stages.
     pub stages: Stages,
+    /// Ports of the stages before, where clients may still come; as many as there are stages, or
+    /// none.
+    pub previous: Vec<u16>,
     /// Longest time from one stage to the next.
     pub timeout: Duration,
     /// Time that a stage which overtook another is held.
     pub reorder: Duration,
+}
+
+impl SequenceSettings {
+    /// Returns true when a knock may ever come to this UDP port.
+    #[must_use]
+    pub fn may_use(&self, port: u16) -> bool {
+        self.stages.may_use(port) || self.previous.contains(&port)
+    }
 }
 
 /// The ports of the stages.
@@ -186,7 +197,7 @@ pub enum Stages {
         range: PortRange,
         /// Number of stages, 1 to 8.
         count: u8,
-        /// Never these.
+        /// Never these; sorted, apart from each other.
         exclude: Vec<PortRange>,
     },
 }
@@ -270,7 +281,7 @@ pub struct Service {
     pub id: u16,
     /// Ports as ranges, sorted and joined; empty when it opens everything.
     pub ports: Vec<ProtoPorts>,
-    /// Ports that a grant opens: every port on its own, at most 256.
+    /// Ports that a grant opens, as ranges: at most 1024 ports in 256 of them.
     pub scope: Scope,
     /// Time that is granted when the client names none.
     pub ttl: Duration,

@@ -14,16 +14,30 @@ const LONGEST_INTERFACE: usize = 15;
 
 /// A network as written; the bits behind its prefix are kept for the caller to complain about.
 pub(super) fn parse_network(text: &str) -> Result<IpNet, ValueError> {
-    let address = || text.parse::<IpAddr>().map(IpNet::from).ok();
-    text.parse::<IpNet>().ok().or_else(address).ok_or_else(|| {
-        format!("`{text}` is not a network: write `192.0.2.0/24`, `2001:db8::/48` or one address")
-            .into()
+    // Strictly: elsewhere `010.0.0.0` is octal. An IPv4 network in IPv6's form covers nobody, as
+    // sources are looked at as IPv4.
+    let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
+    let plain = |bits: &str| {
+        bits.bytes().all(|b| b.is_ascii_digit()) && (bits == "0" || !bits.starts_with('0'))
+    };
+    let network = address.parse::<IpAddr>().ok().and_then(|address| match bits {
+        _ if address.to_canonical() != address => None,
+        None => Some(IpNet::from(address)),
+        Some(bits) if plain(bits) => IpNet::new(address, bits.parse().ok()?).ok(),
+        Some(_) => None,
+    });
+    network.ok_or_else(|| {
+        format!(
+            "`{}` is not a network: write `192.0.2.0/24`, `2001:db8::/48` or one address",
+            text.escape_debug()
+        )
+        .into()
     })
 }
 
 /// A name that the kernel takes for an interface.
 pub(super) fn parse_interface(text: &str) -> Result<String, ValueError> {
-    let odd = |c: char| c.is_whitespace() || c.is_control() || "/:\"\\*".contains(c);
+    let odd = |c: char| c.is_whitespace() || c.is_control() || "/:\"\\*,".contains(c);
     if text.is_empty()
         || text.len() > LONGEST_INTERFACE
         || text.contains(odd)
@@ -46,8 +60,9 @@ pub(crate) fn parse_host(text: &str) -> Result<String, ValueError> {
         (1..=63).contains(&l.len())
             && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
             && !l.starts_with('-')
+            && !l.ends_with('-')
     };
-    let plain = text.trim_end_matches('.');
+    let plain = text.strip_suffix('.').unwrap_or(text);
     // A number that is no address is no name either (RFC 3696 section 2).
     let numeric = plain.rsplit('.').next().is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
     let name = text.len() <= 253 && plain.split('.').all(label) && !numeric;

@@ -1,5 +1,6 @@
 //! One table of the TOML text, read key by key. Every misfit becomes a finding and reading goes on.
 
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
@@ -169,6 +170,21 @@ impl<'d> Section<'d> {
                 Err(format!("`{key}` holds {}: write {key} = {example}", describe_kind(other)))
             }
         })
+    }
+
+    /// Notes the first text that an array of texts has twice.
+    pub(super) fn note_double(&self, report: &mut Report<'_>, key: &str) {
+        let array =
+            self.table.and_then(|table| table.get(key)).and_then(|v| v.get_ref().as_array());
+        let mut seen = HashSet::new();
+        for item in array.into_iter().flat_map(|array| array.iter()) {
+            let Some(text) = item.get_ref().as_str() else { continue };
+            if !seen.insert(text) {
+                let text = text.escape_debug();
+                report.note(&item.span(), format!("`{text}` is there twice: take one out"));
+                return;
+            }
+        }
     }
 
     /// An array of whatever `parse` understands.

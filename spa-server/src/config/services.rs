@@ -14,19 +14,21 @@ use super::forwarding::{self, ForwardingRead};
 use super::hooks;
 use super::host::read_duration;
 use super::model::{SequenceSettings, Service, Stages};
-use super::parsers::{expand_ports, merge_ranges, ports_left};
+use super::parsers::{merge_ranges, ports_left};
 use super::section::{Section, number};
 use super::span::{Located, Span};
 use super::surroundings::HookCheck;
 use crate::domain::grant::Scope;
-use crate::domain::ports::{PortRange, ProtoPorts};
+use crate::domain::ports::{PortRange, ProtoPorts, merge_ports};
 use crate::firewall::{Bait, PacketHook};
 
 const SHORTEST_TIME: Duration = Duration::from_secs(1);
 const MOST_STAGES: u32 = 8;
 const DEFAULT_STAGES: u32 = 3;
-/// Each single port is one element of the kernel's set, and a grant is one transaction.
-const MOST_PORTS: usize = 256;
+/// Each single port is two elements of the kernel's sets, and a grant is one transaction.
+const MOST_PORTS: usize = 1024;
+/// Most ranges of a service: a grant with them is one message between our processes.
+const MOST_RANGES: usize = 256;
 const DEFAULT_TTL: Duration = Duration::from_secs(30 * 60);
 const DEFAULT_MAX_TTL: Duration = Duration::from_secs(8 * 3600);
 /// The packet and the ack carry the time in 16 bits, in seconds.
@@ -45,18 +47,10 @@ pub(super) struct SequenceRead {
 /// Reads `[sequence]`.
 pub(super) fn read_sequence(mut section: Section<'_>, report: &mut Report<'_>) -> SequenceRead {
     let s = &mut section;
-    let ports =
-        s.read_items(report, "ports", "[888, 555, 222]", |v| number(v, "ports", &(1..=65_535)));
-    let hop = s.text(report, "hop", "\"20000-29999\"", str::parse::<PortRange>);
-    let count = s.number(report, "stages", 1..=MOST_STAGES);
-    let exclude =
-        s.read_items(report, "hop-exclude", "[\"20100-20199\", \"25000\"]", |v| match v {
-            DeValue::String(text) => {
-                text.parse::<PortRange>().map_err(|e| ValueError::from(e.to_string()))
-            }
-            other => number(other, "hop-exclude", &(1..=65_535))
-                .map(|port| PortRange::one(port_number(port))),
-        });
+    let ports_span = if s.has("ports") { s.span_of("ports") } else { s.span_of("hop") };
+    let stages = read_stages(s, report);
+    let previous = read_previous_ports(s, report, &stages);
+    s.note_double(report, "hop-exclude");
     let timeout = read_duration(
         s,
         report,
@@ -73,7 +67,30 @@ pub(super) fn read_sequence(mut section: Section<'_>, report: &mut Report<'_>) -
         Duration::ZERO,
         Duration::from_secs(5),
     );
-    let ports_span = if s.has("ports") { s.span_of("ports") } else { s.span_of("hop") };
+    if reorder > timeout {
+        report.warning(
+            &s.span_of("reorder"),
+            "`reorder` is longer than `timeout`, which ends the session before: shorten it",
+        );
+    }
+    section.finish(report);
+    SequenceRead { sequence: SequenceSettings { stages, previous, timeout, reorder }, ports_span }
+}
+
+/// Reads where the stages are: `ports`, or else `hop`, `stages` and `hop-exclude`.
+pub(super) fn read_stages(s: &mut Section<'_>, report: &mut Report<'_>) -> Stages {
+    let ports =
+        s.read_items(report, "ports", "[888, 555, 222]", |v| number(v, "ports", &(1..=65_535)));
+    let hop = s.text(report, "hop", "\"20000-29999\"", str::parse::<PortRange>);
+    let count = s.number(report, "stages", 1..=MOST_STAGES);
+    let exclude =
+        s.read_items(report, "hop-exclude", "[\"20100-20199\", \"25000\"]", |v| match v {
+            DeValue::String(text) => {
+                text.parse::<PortRange>().map_err(|e| ValueError::from(e.to_string()))
+            }
+            other => number(other, "hop-exclude", &(1..=65_535))
+                .map(|port| PortRange::one(port_number(port))),
+        });
     match (s.has("ports"), s.has("hop")) {
         (true, true) => report.error(
             &s.span_of("hop"),
@@ -98,13 +115,35 @@ pub(super) fn read_sequence(mut section: Section<'_>, report: &mut Report<'_>) -
         }
         (false, true) => {}
     }
-    let stages = match (ports, hop) {
+    match (ports, hop) {
         (_, Some(range)) => check_hop_stages(report, &range, count, exclude),
         (Some(ports), None) => Stages::Fixed(check_fixed_stages(report, &ports)),
         (None, None) => Stages::Fixed(Vec::new()),
-    };
-    section.finish(report);
-    SequenceRead { sequence: SequenceSettings { stages, timeout, reorder }, ports_span }
+    }
+}
+
+/// Reads the ports of the stages before, while clients may still come there.
+fn read_previous_ports(s: &mut Section<'_>, report: &mut Report<'_>, stages: &Stages) -> Vec<u16> {
+    let ports = s.read_items(report, "previous-ports", "[888, 555, 222]", |v| {
+        number(v, "previous-ports", &(1..=65_535))
+    });
+    let Some(ports) = ports else { return Vec::new() };
+    let previous = check_fixed_stages(report, &ports);
+    if previous.len() != usize::from(stages.count()) && stages.count() > 0 {
+        report.error(
+            &ports.span,
+            format!(
+                "{} ports, and the sequence has {} stages: both must have as many; when their \
+                 number changes, invite the clients anew",
+                previous.len(),
+                stages.count()
+            ),
+        );
+    }
+    if *stages == Stages::Fixed(previous.clone()) {
+        report.warning(&ports.span, "`previous-ports` are the same as `ports`: take the line out");
+    }
+    previous
 }
 
 fn check_fixed_stages(report: &mut Report<'_>, ports: &Located<Vec<Located<u32>>>) -> Vec<u16> {
@@ -145,6 +184,7 @@ fn check_hop_stages(
     }
     let left = ports_left(range.value, &excluded);
     let count = u8::try_from(count).unwrap_or(u8::MAX);
+    let excluded = merge_ports(excluded);
     let without = excluded.iter().map(|e| (e.first, e.last)).collect();
     // The rules of who hops: what passes here runs.
     if let Err(error) = HopPlan::new(range.value.first, range.value.last, count, without) {
@@ -189,6 +229,7 @@ pub(super) fn read_service(
     } else {
         let list =
             s.read_texts(report, "ports", "[\"tcp/22\"] or \"all\"", str::parse::<ProtoPorts>);
+        s.note_double(report, "ports");
         if s.is_empty_array("ports") {
             report.error(
                 &s.span_of("ports"),
@@ -246,23 +287,29 @@ fn service_ports(
     list: Option<Located<Vec<Located<ProtoPorts>>>>,
 ) -> (Vec<ProtoPorts>, Scope) {
     let Some(list) = list else { return (Vec::new(), Scope::Ports([].into())) };
-    let single = expand_ports(list.value.iter().map(|l| &l.value));
-    if single.len() > MOST_PORTS {
+    let written: Vec<ProtoPorts> = list.value.iter().map(|l| l.value).collect();
+    let ports = merge_ranges(written.iter().copied());
+    let single = ports_in(&ports);
+    let double = ports_in(&written) - single;
+    if double > 0 {
+        report.note(&list.span, format!("{double} of these ports are there twice"));
+    }
+    if single > MOST_PORTS || ports.len() > MOST_RANGES {
         report.error(
             &list.span,
             format!(
-                "{} single ports; a service takes at most {MOST_PORTS}: split it, or write ports = \
-                 \"all\"",
-                single.len()
+                "{single} ports in {} ranges; a service takes at most {MOST_PORTS} in \
+                 {MOST_RANGES}: split it, or write ports = \"all\"",
+                ports.len()
             ),
         );
     }
-    let scope: Vec<ProtoPorts> = single
-        .iter()
-        .take(MOST_PORTS)
-        .map(|(protocol, port)| ProtoPorts { protocol: *protocol, range: PortRange::one(*port) })
-        .collect();
-    (merge_ranges(list.value.iter().map(|l| l.value)), Scope::Ports(scope.into()))
+    let scope = Scope::Ports(ports.clone().into());
+    (ports, scope)
+}
+
+fn ports_in(ranges: &[ProtoPorts]) -> usize {
+    ranges.iter().map(|p| usize::from(p.range.last - p.range.first) + 1).sum()
 }
 
 /// The wire counts seconds.
@@ -301,6 +348,8 @@ pub(super) fn read_bait(mut section: Section<'_>, report: &mut Report<'_>) -> Ba
         "[\"tcp/23\", \"tcp/10000-60000\"]",
         str::parse::<ProtoPorts>,
     );
+    s.note_double(report, "ports");
+    s.note_double(report, "unless");
     if s.is_empty_array("ports") {
         report.error(
             &s.span_of("ports"),

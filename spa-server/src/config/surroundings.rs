@@ -32,6 +32,8 @@ pub enum HookPart<'a> {
     Program(&'a Path),
     /// The user that it runs as.
     User(&'a str),
+    /// No user is named: it would run as the server does.
+    NoUser,
 }
 
 /// Checks whether this host could run a hook.
@@ -58,6 +60,8 @@ pub struct Surroundings<'a> {
     /// True for `spa-server check`, which runs outside the unit: a credential that is not at hand
     /// is a note then, not an error.
     pub check_only: bool,
+    /// Unix milliseconds, for findings about what has ended; `None`: those are left out.
+    pub now_ms: Option<u64>,
 }
 
 impl Surroundings<'static> {
@@ -74,6 +78,7 @@ impl Surroundings<'static> {
             check_hook: &|_| Ok(()),
             read_secret: &|path| std::fs::read(path),
             check_only: false,
+            now_ms: None,
         }
     }
 

@@ -6,6 +6,7 @@ mod findings;
 mod forwarding;
 mod hooks;
 mod loading;
+mod sequence;
 mod values;
 
 use super::{Config, Findings, Surroundings, parse};

@@ -37,6 +37,9 @@ pub struct ServerStatus {
     /// Sentences about knock ports at which nothing is heard.
     #[serde(default)]
     pub missing_ports: Vec<String>,
+    /// Sentences about clients that were enrolled with other knock ports.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_sequences: Vec<String>,
     /// The server's clock.
     pub clock: ClockState,
     /// The last reload.

@@ -98,7 +98,6 @@ impl fmt::Display for PortRange {
 
 /// A port as everybody writes it: elsewhere `022` is octal, and `+22` nothing.
 fn parse_port(text: &str) -> Option<u16> {
-    let text = text.trim();
     let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     text.parse().ok().filter(|_| plain)
 }

@@ -58,9 +58,8 @@ impl Engine {
         for (epoch, hit) in self.tables.find_tag(datagram.payload) {
             let Some(peer) = self.registry.find_identity(hit.client, now.unix_ms) else { continue };
             let stage = hit.stage;
-            if self.settings.sequence.port_of_stage(epoch, stage, peer.by)
-                != Some(datagram.destination.port())
-            {
+            let port = datagram.destination.port();
+            if !self.settings.sequence.takes_stage(epoch, stage, peer.by, port) {
                 wrong_port = true;
                 continue;
             }

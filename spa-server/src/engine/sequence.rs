@@ -23,6 +23,9 @@ pub struct Sequence {
     ports: Ports,
     /// Where clients hop that come by the server's previous key.
     previous: Option<HopKey>,
+    /// Ports before the present ones, where clients may still come: as many as there are stages,
+    /// or none.
+    previous_ports: Vec<u16>,
     /// Longest wait for the next stage.
     pub timeout: Duration,
     /// Time for which a stage that overtook its predecessor is held.
@@ -36,13 +39,27 @@ impl Sequence {
     /// A sequence; the seed's has 30 s per stage.
     #[must_use]
     pub fn new(ports: Ports, timeout: Duration, reorder: Duration) -> Self {
-        Self { ports, previous: None, timeout, reorder, hops: Vec::new() }
+        Self {
+            ports,
+            previous: None,
+            previous_ports: Vec::new(),
+            timeout,
+            reorder,
+            hops: Vec::new(),
+        }
     }
 
     /// The same, and clients that come by the server's previous key hop where that one leads.
     #[must_use]
     pub fn with_previous(mut self, previous: Option<HopKey>) -> Self {
         self.previous = previous;
+        self
+    }
+
+    /// The same, and clients may also come to these ports, in stage order.
+    #[must_use]
+    pub fn with_previous_ports(mut self, ports: Vec<u16>) -> Self {
+        self.previous_ports = ports;
         self
     }
 
@@ -68,13 +85,21 @@ impl Sequence {
         self.timeout.saturating_mul(self.stages().into())
     }
 
-    /// The port of a stage in a tag epoch, for a client that comes by this key.
-    pub(super) fn port_of_stage(
+    /// Returns true when a stage may come to this port in a tag epoch, from a client that comes by
+    /// this key.
+    pub(super) fn takes_stage(
         &mut self,
         epoch: u64,
         stage: u8,
         by: ServerKeyVersion,
-    ) -> Option<u16> {
+        port: u16,
+    ) -> bool {
+        self.port_of_stage(epoch, stage, by) == Some(port)
+            || self.previous_ports.get(usize::from(stage)) == Some(&port)
+    }
+
+    /// The port of a stage in a tag epoch, for a client that comes by this key.
+    fn port_of_stage(&mut self, epoch: u64, stage: u8, by: ServerKeyVersion) -> Option<u16> {
         let at = usize::from(stage);
         match &self.ports {
             Ports::Fixed(ports) => ports.get(at).copied(),
@@ -114,6 +139,7 @@ impl Sequence {
                     .collect()
             }
         };
+        ports.extend(&self.previous_ports);
         ports.sort_unstable();
         ports.dedup();
         ports.into_iter().map(PortRange::one).collect()

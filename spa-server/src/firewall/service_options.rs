@@ -62,9 +62,17 @@ impl FromStr for Target {
             (_, Ok(end)) if end.port() != 0 => Self { address: end.ip(), port: Some(end.port()) },
             _ => return Err(TargetError(s.escape_debug().to_string())),
         };
+        let plain = s.rsplit(':').next().is_none_or(|port| !port.starts_with('0'));
         let address = found.address;
+        if found.port.is_some() && !plain {
+            return Err(TargetError(s.escape_debug().to_string()));
+        }
         // NAT to these leads nowhere, or to every host at once.
-        if address.is_loopback() || address.is_unspecified() || address.is_multicast() {
+        let local = match address {
+            IpAddr::V4(v4) => v4.is_broadcast() || v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some(),
+        };
+        if local || address.is_loopback() || address.is_unspecified() || address.is_multicast() {
             return Err(TargetError(s.escape_debug().to_string()));
         }
         Ok(found)
@@ -109,6 +117,12 @@ mod tests {
             "::",
             "224.0.0.1:9",
             ":22",
+            "10.0.0.5:022",
+            "[fd00::5]:022",
+            "255.255.255.255",
+            "169.254.0.1",
+            "fe80::1",
+            "::ffff:10.0.0.5",
         ] {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }

@@ -12,7 +12,7 @@ use super::knock_server::KnockServer;
 use super::packet_source::{PacketSource, knock_ports};
 use super::received::ReceivedFiles;
 use super::{Clock, Setup};
-use crate::config::Config;
+use crate::config::{Config, Lockout};
 use crate::control::status::ReloadState;
 use crate::engine::live_epochs;
 use crate::ipc::message::{Purpose, ReadFiles, SentFile};
@@ -34,6 +34,7 @@ pub(super) struct SetupReloads {
     /// Where the configuration stands, for findings.
     path: PathBuf,
     config: Config,
+    lockout: Lockout,
     last: Option<ReloadState>,
     sender: UnboundedSender<Reloaded>,
     read: UnboundedReceiver<Reloaded>,
@@ -41,14 +42,19 @@ pub(super) struct SetupReloads {
 
 impl SetupReloads {
     /// Runs with this configuration, which was read from `path`.
-    pub(super) fn new(path: PathBuf, config: Config) -> Self {
+    pub(super) fn new(path: PathBuf, config: Config, lockout: Lockout) -> Self {
         let (sender, read) = unbounded_channel();
-        Self { path, config, last: None, sender, read }
+        Self { path, config, lockout, last: None, sender, read }
     }
 
     /// The configuration in force.
     pub(super) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Who knocks where nothing is heard.
+    pub(super) fn lockout(&self) -> &Lockout {
+        &self.lockout
     }
 
     /// End of the last reload, for `status`.
@@ -98,11 +104,15 @@ impl SetupReloads {
         if !forced && order.purpose == Purpose::Reload {
             check_clients_left(knocks.engine.registry().clients(), &setup, &order.clients)?;
         }
-        let Setup { config, registry, settings, .. } = *setup;
+        let Setup { config, registry, settings, lockout, .. } = *setup;
         let ports = knock_ports(&settings, knocks.now().unix_ms);
         firewall.swap_rules(order.config, config.rules(&ports), packets)?;
         let note = describe_late(&self.config, &config);
         self.config = config;
+        if lockout != self.lockout {
+            lockout.log();
+        }
+        self.lockout = lockout;
         knocks.reload(&registry, settings, tables);
         let record = &mut knocks.record;
         record.tally.reloads += 1;
@@ -121,7 +131,8 @@ impl SetupReloads {
             .emit();
         let ms = knocks.now().unix_ms;
         self.last = Some(ReloadState { ms, ok: true, error: None, exit_code: None });
-        Ok(note)
+        let told = [note, self.lockout.locked_out()].into_iter().flatten();
+        Ok(told.reduce(|note, more| format!("{note}; {more}")))
     }
 
     /// Takes note of a reload that has changed nothing. Returns what to tell who asked.

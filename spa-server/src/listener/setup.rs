@@ -9,7 +9,7 @@ use spa_proto::{ClientPublic, HopKey, KemRandom, Psk, ServerSecret};
 
 use super::received::ReceivedFiles;
 use crate::config::{
-    self, CLIENTS_LIMIT, Config, Findings, Stages, Surroundings, hop_plan, key_failure,
+    self, CLIENTS_LIMIT, Config, Findings, Lockout, Stages, Surroundings, hop_plan, key_failure,
     previous_key, read_previous, server_key, surroundings,
 };
 use crate::engine::{
@@ -24,6 +24,8 @@ pub struct Setup {
     pub config: Config,
     /// Warnings and notes.
     pub findings: Findings,
+    /// Who knocks where nothing is heard.
+    pub(crate) lockout: Lockout,
     /// Server key, services, clients.
     pub registry: Arc<Registry>,
     /// The engine's settings.
@@ -102,6 +104,7 @@ impl Setup {
             mark_sequence: loaded.config.baits.iter().any(|bait| bait.unless_in_sequence),
         };
         Ok(Self {
+            lockout: Lockout::find(&loaded.config, &loaded.clients, &loaded.invitations),
             config: loaded.config,
             findings: loaded.findings,
             registry: Arc::new(registry),
@@ -123,7 +126,8 @@ fn make_sequence(config: &Config, server: &ServerSecret) -> Result<Sequence, Fai
             Ports::Hop(plan, HopKey::of_server(server))
         }
     };
-    Ok(Sequence::new(ports, config.sequence.timeout, config.sequence.reorder))
+    Ok(Sequence::new(ports, config.sequence.timeout, config.sequence.reorder)
+        .with_previous_ports(config.sequence.previous.clone()))
 }
 
 fn make_service(service: &config::Service) -> ServiceTerms {

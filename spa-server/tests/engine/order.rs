@@ -4,7 +4,7 @@ use spa_proto::{Reason, Status};
 use spa_server::engine::EventKind;
 
 use crate::actors::{Ask, home4, home6};
-use crate::world::{SECOND, Setup, World, ms};
+use crate::world::{SECOND, START, Setup, World, ms};
 
 fn orders(n: usize) -> Vec<Vec<usize>> {
     if n == 0 {
@@ -199,4 +199,31 @@ fn the_firewall_hears_of_every_step() {
     world.stage(&knock, 1, home4(0));
     world.stage(&knock, 2, home4(0));
     assert_eq!(world.in_sequence, [home4(0).ip(); 2]);
+}
+
+/// A stage is taken at its port of now or of before, and at no other stage's.
+#[test]
+fn previous_ports_are_taken_as_the_present_ones() {
+    let mut world = World::new(Setup::default());
+    let before = [8001, 8002, 7001];
+    let mut settings = world.settings.clone();
+    settings.sequence = settings.sequence.with_previous_ports(before.to_vec());
+    let live = settings.sequence.live_ports(START, SECOND, SECOND);
+    let ports: Vec<u16> = live.iter().map(|range| range.first).collect();
+    assert_eq!(ports, [7001, 7002, 7003, 8001, 8002]);
+    let registry = std::sync::Arc::clone(&world.registry);
+    world.reload(registry, settings);
+    for (ports, opens) in [
+        ([7001, 7002, 7003], true),
+        (before, true),
+        ([8002, 8001, 7001], false),
+        ([7001, 8001, 7003], false),
+    ] {
+        let knock = world.actors[0].knock(&Ask::default(), &ports, world.now.unix_ms);
+        world.know(&knock);
+        for stage in 0..3 {
+            world.stage(&knock, stage, home4(0));
+        }
+        assert_eq!(world.has_opened(&knock), opens, "{ports:?}");
+    }
 }

@@ -81,8 +81,18 @@ impl Server {
     }
 
     /// Starts `spa-server run` and waits until it says that it is ready.
+    /// `spa-server check` must say that it can.
     pub fn launch(&mut self) {
         assert!(self.daemon.is_none(), "already running");
+        // A wrapper may show it other files.
+        if self.wrapper.is_empty() {
+            process::succeed(
+                self.host
+                    .command(binary("spa-server"))
+                    .args(["check", "--offline"])
+                    .arg(&self.config),
+            );
+        }
         let mut words: Vec<OsString> = self.wrapper.iter().map(OsString::from).collect();
         words.extend([
             binary("spa-server").into(),

@@ -78,6 +78,7 @@ impl Scene {
             grant_prefix_v6: None,
             third_party: false,
             rotate: None,
+            sequence: crate::config::Stages::Fixed(vec![888, 555, 222]),
         };
         let services = config(&text).services;
         add_invitation(&file, &client, now_ms() + 60_000, &services, &Surroundings::none())

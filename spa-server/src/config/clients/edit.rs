@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use spa_keys::file::FileError;
-use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
+use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, value};
 use zeroize::Zeroizing;
 
 use super::super::findings::Findings;
-use super::super::model::Service;
+use super::super::model::{Service, Stages};
 use super::super::surroundings::Surroundings;
 use super::files::Writer;
 use super::{Secret, parse_clients};
@@ -51,6 +51,8 @@ pub struct NewClient {
     pub third_party: bool,
     /// Which keys may take the place of its own.
     pub rotate: Option<Rotation>,
+    /// The sequence that its enrolment line tells it.
+    pub sequence: Stages,
 }
 
 /// Reason why the clients' file was not changed. Whatever the reason, it is as it was.
@@ -220,5 +222,26 @@ pub(super) fn make_table(client: &NewClient) -> Table {
     if let Some(rotate) = client.rotate {
         table.insert("rotate", value(rotate.word()));
     }
+    table.insert("sequence", format_stages(&client.sequence));
     table
+}
+
+/// The stages as `[sequence]` writes them, in one line.
+pub(super) fn format_stages(stages: &Stages) -> Item {
+    let mut table = InlineTable::new();
+    match stages {
+        Stages::Fixed(ports) => {
+            let ports: Array = ports.iter().map(|port| i64::from(*port)).collect();
+            table.insert("ports", ports.into());
+        }
+        Stages::Hop { range, count, exclude } => {
+            table.insert("hop", range.to_string().into());
+            table.insert("stages", i64::from(*count).into());
+            if !exclude.is_empty() {
+                let exclude: Array = exclude.iter().map(ToString::to_string).collect();
+                table.insert("hop-exclude", exclude.into());
+            }
+        }
+    }
+    value(table)
 }

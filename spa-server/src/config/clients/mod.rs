@@ -29,6 +29,7 @@ pub use replace::{
 };
 pub use rights::{RightsChange, set_rights};
 
+use super::model::Stages;
 use super::span::Located;
 use crate::domain::hours::Hours;
 use crate::domain::rotation::Rotation;
@@ -67,6 +68,9 @@ pub struct Client {
     pub third_party: bool,
     /// Which keys may take the place of its own; `None`: as befits their kind.
     pub rotate: Option<Rotation>,
+    /// The sequence that its enrolment line told it; `None`: enrolled before that was written
+    /// down.
+    pub sequence: Option<Box<Stages>>,
     /// When ENROL or REKEY made its pair, Unix milliseconds; `None`: the psk stood in a line.
     pub since: Option<u64>,
     /// It enrolled itself by an invitation: it does not stand in the clients' file.

@@ -15,7 +15,7 @@ use super::super::findings::{Findings, Report, ValueError};
 use super::super::host::{into_values, read_duration, truncate_network};
 use super::super::model::{SecretFile, Service};
 use super::super::section::Section;
-use super::super::services::{LONGEST_TTL, whole_seconds};
+use super::super::services::{LONGEST_TTL, read_stages, whole_seconds};
 use super::super::span::{Located, Span};
 use super::super::surroundings::{KeyText, Surroundings};
 use super::super::{decode_text, find_syntax_error, parsers};
@@ -135,6 +135,15 @@ pub(super) fn read_client(
     let hours = s.text(report, "hours", HOURS_EXAMPLE, |text| Hours::parse(text, &around.zone));
     let expires =
         s.text(report, "expires", "\"2027-01-31\"", |text| dates::parse(text, &around.zone));
+    if let Some(expires) = &expires
+        && around.now_ms.is_some_and(|now| expires.value <= now)
+    {
+        report.note(
+            &expires.span,
+            "its access has ended: remove the client, or give it more time with spa-server client \
+             set NAME --expires DAY",
+        );
+    }
     let ttl = s
         .has("ttl")
         .then(|| read_duration(s, report, "ttl", SHORTEST_TIME, SHORTEST_TIME, LONGEST_TTL));
@@ -159,9 +168,15 @@ pub(super) fn read_client(
     let grant_prefix_v6 = read_prefix(s, report, "grant-prefix-v6", 48, 128);
     let third_party = s.read_boolean(report, "third-party").is_some_and(|l| l.value);
     let rotate = s.read_choice(report, "rotate", &Rotation::CHOICES).map(|l| l.value);
+    let sequence = s.has("sequence").then(|| {
+        let mut table = s.table(report, "sequence");
+        let stages = read_stages(&mut table, report);
+        table.finish(report);
+        Box::new(stages)
+    });
     let name_span = s.span_of("name");
     let header = s.span.clone();
-    s.mark_known(&["ttl", "max-ttl"]);
+    s.mark_known(&["ttl", "max-ttl", "sequence"]);
     section.finish(report);
 
     let mut services: Vec<u16> = into_values(services);
@@ -183,6 +198,7 @@ pub(super) fn read_client(
         grant_prefix_v6,
         third_party,
         rotate,
+        sequence,
         since: None,
         enrolled: false,
         former: None,

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
-use super::super::model::Service;
+use super::super::model::{Service, Stages};
 use super::super::surroundings::Surroundings;
-use super::edit::change_file;
+use super::edit::{change_file, format_stages};
 use super::replace::change_store;
 use super::{EditError, ReplaceError};
 
@@ -26,6 +26,8 @@ pub struct RightsChange {
     pub texts: Vec<(&'static str, String)>,
     /// Numbers by the key of the stanza.
     pub numbers: Vec<(&'static str, u32)>,
+    /// The sequence that a new enrolment line told it.
+    pub sequence: Option<Stages>,
 }
 
 /// Changes the rights of a client, of a device or of an invitation. `enrolled`: the file of the
@@ -95,6 +97,9 @@ fn change_rights(stanza: &mut Table, change: &RightsChange) {
     }
     for (key, number) in &change.numbers {
         stanza.insert(key, value(i64::from(*number)));
+    }
+    if let Some(stages) = &change.sequence {
+        stanza.insert("sequence", format_stages(stages));
     }
 }
 

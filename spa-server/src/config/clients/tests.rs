@@ -23,5 +23,6 @@ fn newcomer(name: &str) -> NewClient {
         grant_prefix_v6: None,
         third_party: false,
         rotate: None,
+        sequence: crate::config::Stages::Fixed(vec![888, 555, 222]),
     }
 }

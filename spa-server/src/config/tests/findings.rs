@@ -59,7 +59,7 @@ fn carets() {
 fn long_lines_are_cut_around_the_caret() {
     let text = format!("[server]\nhosts = [{}\"a b\", \"c\"]\n{SMALL}", "\"x\", ".repeat(1000));
     let found = findings(&text).to_string();
-    let lines: Vec<&str> = found.lines().filter(|l| !l.contains("note:")).collect();
+    let lines: Vec<&str> = found.lines().skip_while(|l| !l.contains("`a b`")).collect();
     assert!(lines[0].starts_with("spa.toml:2:5010: error: `a b`"), "{}", lines[0]);
     let caret = lines[2].find('^').unwrap();
     assert!(lines[1].chars().count() <= 4 + 122);
@@ -116,6 +116,21 @@ fn across_sections() {
         ),
         ("[ban]\nnever = [\"::/0\"]", "warning: `::/0` is every address: nobody is ever banned"),
         (
+            "[[service]]\nname = \"a\"\nports = [\"tcp/1-9\", \"tcp/5-7\"]",
+            "note: 3 of these ports are there twice",
+        ),
+        ("[ban]\nnever = [\"192.0.2.5\", \"192.0.2.5\"]", "note: `192.0.2.5` is there twice"),
+        (
+            "[firewall]\ninterfaces = [\"wan0\", \"wan0\"]",
+            "spa.toml:7:23: note: `wan0` is there twice: take one out",
+        ),
+        (
+            "[server]\nhosts = [\"127.0.0.1\"]",
+            "warning: no other machine reaches this host as `127.0.0.1`",
+        ),
+        ("[server]\nhosts = [\"fe80::1\"]", "warning: no other machine reaches"),
+        ("[server]\nhosts = [\"Localhost.\"]", "warning: no other machine reaches"),
+        (
             "[ban]\nnever = [\"192.0.2.5/24\"]",
             "warning: `192.0.2.5/24` means the network `192.0.2.0/24`",
         ),
@@ -144,6 +159,28 @@ fn across_sections() {
     for (more, unexpected) in silent {
         let found = findings(&format!("{SMALL}{more}\n")).to_string();
         assert!(!found.contains(unexpected), "{more}\n{found}");
+    }
+}
+
+/// A value of any length is quoted in part.
+#[test]
+fn no_message_is_longer_than_anybody_reads() {
+    let long = "1".repeat(100_000);
+    let found = findings(&format!("{SMALL}[server]\nhosts = [\"{long}\"]\n"));
+    let message = &found.iter().next().unwrap().problem;
+    assert!(message.chars().count() < 700, "{message}");
+    assert!(message.ends_with("write a name or an address, without a port"), "{message}");
+}
+
+/// What has ended is told where the time is known, and only there.
+#[test]
+fn moments_that_have_passed() {
+    let text =
+        format!("{SMALL}[server]\nprevious-key = \"/old\"\nprevious-key-until = \"2020-01-31\"\n");
+    for (now_ms, told) in [(None, false), (Some(0), false), (Some(1_900_000_000_000), true)] {
+        let around = Surroundings { now_ms, ..Surroundings::none() };
+        let found = parse("spa.toml", &text, &around).1.to_string();
+        assert_eq!(found.contains("note: this moment has passed"), told, "{found}");
     }
 }
 

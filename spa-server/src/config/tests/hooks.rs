@@ -67,3 +67,30 @@ fn what_would_not_run_here() {
         2
     );
 }
+
+#[test]
+fn a_hook_without_a_user_is_told_where_the_server_is_root() {
+    let root = |part: HookPart<'_>| match part {
+        HookPart::NoUser => Err(Failure::failed("a hook never runs as root")),
+        _ => Ok(()),
+    };
+    let around = Surroundings { check_hook: &root, ..Surroundings::none() };
+    for (hook, told) in [
+        ("on-open = { run = [\"/bin/x\"] }", true),
+        ("on-open = { run = [\"/bin/x\"], user = \"nobody\" }", false),
+    ] {
+        let text = format!("{SMALL}{hook}\n");
+        let said = parse("spa.toml", &text, &around).1.to_string();
+        let warned = said.contains("warning: on-open would not run: a hook never runs as root");
+        assert_eq!(warned, told, "{said}");
+        assert!(!findings(&text).to_string().contains("would not run"));
+    }
+    for odd in ["a\\u001bb", "\\u0000"] {
+        let text = format!("{SMALL}on-open = {{ run = [\"/bin/x\", \"{odd}\"] }}\n");
+        assert!(findings(&text).to_string().contains("no control characters"), "{odd}");
+    }
+    for user in ["a b", &"a".repeat(33), "é"] {
+        let text = format!("{SMALL}on-open = {{ run = [\"/bin/x\"], user = \"{user}\" }}\n");
+        assert!(findings(&text).to_string().contains("error: this is no name of a user"));
+    }
+}

@@ -144,7 +144,7 @@ fn everything_written() {
     );
     let Scope::Ports(ports) = &c.services[0].scope else { panic!() };
     let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
-    assert_eq!(ports, ["tcp/80", "tcp/81", "tcp/82", "tcp/443", "udp/443"]);
+    assert_eq!(ports, ["tcp/80-82", "tcp/443", "udp/443"]);
     assert_eq!(c.services[1].scope, Scope::All);
     assert_eq!(c.services[1].max_ttl.as_secs(), 10 * 3600, "at least the ttl");
 
@@ -233,11 +233,26 @@ fn bounds() {
         ("ban", "limit = 1e3", false),
         ("ban", "limit = 0x100", true),
         ("ban", "limit = 99999999999999999999", false),
-        ("[service]", "name = \"a\"\nports = [\"tcp/1-256\"]", true),
+        ("[service]", "name = \"a\"\nports = [\"udp/60000-61000\", \"tcp/1-23\"]", true),
         ("[service]", "name = \"a\"\nports = [\"tcp/022\"]", false),
         ("[service]", "name = \"a\"\nports = [\"tcp/+22\"]", false),
         ("server", "hosts = [\"999.999.999.999\"]", false),
-        ("[service]", "name = \"a\"\nports = [\"tcp/1-257\"]", false),
+        ("server", "hosts = [\"a-\"]", false),
+        ("capture", "interfaces = [\"wan0,wan1\"]", false),
+        ("server", "hosts = [\"a.b..\"]", false),
+        ("server", "hosts = [\"a.b.\"]", true),
+        ("server", "hosts = [\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\",\"i\"]", false),
+        ("server", "state = \"/a\\nb\"", false),
+        ("server", "key = \"/a\\u001bb\"", false),
+        ("ban", "never = [\"010.0.0.0/8\"]", false),
+        ("ban", "never = [\"10.0.0.0/08\"]", false),
+        ("ban", "never = [\"10.0.0.0/+8\"]", false),
+        ("ban", "never = [\"::ffff:10.0.0.0/104\"]", false),
+        ("ban", "never = [\"0.0.0.0/0\", \"::/0\"]", true),
+        ("[service]", "name = \"a\"\nports = [\"tcp/ 22\"]", false),
+        ("[service]", "name = \"a\"\nports = [\"tcp/22 \"]", false),
+        ("[service]", "name = \"a\"\nports = [\"tcp/\\uff12\\uff12\"]", false),
+        ("[service]", "name = \"a\"\nports = [\"tcp/1-1025\"]", false),
         ("[service]", "name = \"a\"\nports = [\"tcp/1-200\", \"tcp/101-256\"]", true),
         ("[service]", "name = \"a\"\nports = []", false),
         ("[service]", "name = \"a\"\nports = \"tcp/22\"", false),

@@ -44,6 +44,13 @@ pub(in crate::listener) fn report_status(
             in_force: firewall.is_in_force(),
             useless_interfaces: firewall.useless_interfaces.clone(),
         },
+        other_sequences: {
+            let lockout = reloads.lockout();
+            [lockout.locked_out(), lockout.previous(), lockout.unknown()]
+                .into_iter()
+                .flatten()
+                .collect()
+        },
         missing_ports: packets.missing_ports().to_vec(),
         backup: None,
         clock: ClockState { ms: now.unix_ms, synchronised: None },

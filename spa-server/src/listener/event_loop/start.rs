@@ -42,7 +42,7 @@ pub(in crate::listener) fn open_listener(
 ) -> Result<(EventLoop, UnixListener), Failure> {
     let clock = Clock::start();
     let config_path = files.path.clone();
-    let Setup { config, findings, registry, settings } = Setup::from_received(files)?;
+    let Setup { config, findings, registry, settings, lockout } = Setup::from_received(files)?;
     log::init(config.log.format, config.log.level)?;
     if !findings.is_empty() {
         log::event(Level::Warn, "config")
@@ -50,6 +50,7 @@ pub(in crate::listener) fn open_listener(
             .with("see", "spa-server check")
             .emit();
     }
+    lockout.log();
     // Before anything is touched: a second server on the same table must not even begin.
     let control =
         retry_while_taken(|| control_socket::bind_socket(&config.server.control), is_in_use)
@@ -132,7 +133,7 @@ pub(in crate::listener) fn open_listener(
         ),
         firewall,
         baits: BaitWatch::new(bait_log, broker)?,
-        reloads: SetupReloads::new(config_path, config),
+        reloads: SetupReloads::new(config_path, config, lockout),
         trial: Default::default(),
         figures: Figures::new(now.unix_ms),
         limits: UserLimits::default(),

@@ -6,14 +6,18 @@ mod check;
 mod client;
 mod closed;
 mod completions;
+mod damaged;
 mod every;
 mod live;
+mod log_pipe;
 mod privileges;
+mod ranges;
 mod secrets;
 mod snapshots;
 mod sshd;
 mod status;
 mod stopped;
+mod verdicts;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};

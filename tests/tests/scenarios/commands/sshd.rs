@@ -127,3 +127,30 @@ fn check_knows_a_real_ssh_session_and_is_right_about_it() {
         assert_eq!(sshd.session(&net, family, "true").0, Some(0), "{family}");
     }
 }
+
+/// systemd listens for sshd (ssh.socket), on another port than the usual one: `init` writes that
+/// port and `check` sees it.
+#[test]
+fn an_sshd_that_systemd_starts_by_its_socket_is_seen() {
+    need_namespaces!();
+    let net = lan();
+    let _listens = EchoServer::start(&net.server, 2222);
+    let folder = TempDir::new();
+    let config = folder.join("spa-server.toml");
+    let units = "/etc/systemd/system";
+    let script = format!(
+        "set -e; mkdir -p {units}; mount -t tmpfs none {units}; mkdir {units}/ssh.socket.d
+         printf '[Socket]\nListenStream=22\n' > {units}/ssh.socket
+         printf '[Socket]\nListenStream=\nListenStream=0.0.0.0:2222\n' > {units}/ssh.socket.d/a.conf
+         \"$0\" init --host gate.example.org --config {0}
+         \"$0\" check --live --config {0} || true",
+        config.display()
+    );
+    let mut command = net.server.command("unshare");
+    command.args(["-m", "sh", "-c", &script]).arg(binary("spa-server"));
+    let (code, out, err) = run(&mut command);
+    assert_eq!(code, Some(0), "{out}{err}");
+    let written = fs::read_to_string(&config).unwrap();
+    assert!(written.contains("ports = [\"tcp/2222\"]"), "{written}");
+    assert!(out.contains("new ssh sessions to tcp/2222"), "{out}{err}");
+}

@@ -4,6 +4,7 @@
 //! Every outcome is read from the log behind a marker knock, which the server handles after
 //! everything sent before it.
 
+mod changed;
 mod order;
 mod sources;
 

@@ -70,7 +70,8 @@ fn add_and_remove() {
         "\n[[client]]\nname = \"bob\"\npublic = \"spa1bob\"\npsk = \"SPA-PSK-1BOB\"\nservices = \
          [\"ssh\"]\nfrom = [\"192.0.2.0/24\"]\nhours = \"22:00-06:00\"\nexpires = \
          \"2027-01-31\"\nttl = \"1h\"\nmax-ttl = \"2h\"\nmax-grants = 3\ngrant-prefix-v4 = \
-         24\ngrant-prefix-v6 = 64\nthird-party = true\nrotate = \"never\"\n"
+         24\ngrant-prefix-v6 = 64\nthird-party = true\nrotate = \"never\"\nsequence = { ports = [888, 555, \
+         222] }\n"
     ), "{text}");
     remove_client(&path, "alice", &Surroundings::none()).unwrap();
     assert_eq!(names(&path), ["bob"]);
