@@ -47,6 +47,7 @@ pub use key::split_key::SplitKey;
 pub use store::folder::{Folder, FolderError, UnknownHost, check_host_name};
 pub use store::last_answer::LastAnswer;
 pub use store::server_keys::after_answer;
+pub use store::settings::{SettingError, check_address, check_settings};
 pub use text::{
     ADMIN_OWNER, ClientName, Fingerprint, Kind, MAX_CLIENT_NAME, MAX_SERVICE_NAME, NameError,
     Printable, SecretText, ServiceName, TextError, TextForm, UnixMillis, acts_on_terminal,

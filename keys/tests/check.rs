@@ -393,3 +393,21 @@ fn copies_and_rotations() {
         )],
     );
 }
+
+/// C9. What spa-client refuses of the settings is found without it.
+#[test]
+fn c9_settings_that_are_refused_are_found() {
+    let home = Home::well();
+    for (setting, says) in [
+        ("addresses = [\"\"]", "`` is not a host"),
+        ("addresses = [\"999.999.999.999\"]", "is not a host"),
+        ("aliases = [\"../x\"]", "`../x` is not a name"),
+        ("identity = \"\"", "identity is not the path"),
+    ] {
+        fs::write(home.path("config.toml"), format!("[host.gate]\n{setting}\n")).unwrap();
+        let output = home.spa(&["check"]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(78), "{setting}: {text}");
+        assert!(text.contains(says), "{setting}: {text}");
+    }
+}

@@ -375,3 +375,19 @@ fn systemds_credentials_may_be_readable_by_their_group() {
         assert_eq!(run(bits), Some(77), "{bits:o}");
     }
 }
+
+/// C16. More than a pipe holds was handed on before anybody read.
+#[test]
+fn c16_a_line_that_is_none_by_its_length_is_refused() {
+    let home = TempFolder::new();
+    for long in [5000, 66_000, 120_000] {
+        let run = spa(&home, &["join", &format!("SPA-INVITATION-1{}", "q".repeat(long))], "");
+        assert_eq!(run.code, 1, "{long}: {}", run.err);
+        assert!(run.err.contains("a line has 4096 at most"), "{long}: {}", run.err);
+    }
+    for descriptor in ["1", "2"] {
+        let run = spa(&home, &["keygen", "--passphrase-fd", descriptor], "");
+        assert_eq!(run.code, 1, "{}", run.err);
+        assert!(run.err.contains("is not open for reading alone"), "{}", run.err);
+    }
+}

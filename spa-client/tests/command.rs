@@ -26,6 +26,67 @@ fn refused(server: &Fake, args: &[&str], code: i32, says: &str) {
     assert!(server.nothing_more(), "{args:?}");
 }
 
+/// C9. By hand as by command; and nobody else may choose where this client knocks.
+#[test]
+fn c9_settings_are_checked_as_the_servers_are() {
+    let server = Fake::new(&["127.0.0.1"]);
+    for (setting, says) in [
+        ("addresses = [\"\"]", "`` is not a host"),
+        ("addresses = [\"ssh://gate\"]", "is not a host"),
+        ("addresses = [\"999.999.999.999\"]", "is not a host"),
+        ("aliases = [\"../x\"]", "`../x` is not a name"),
+        ("identity = \"\"", "identity is not the path"),
+    ] {
+        server.config(&format!("[host.gate]\n{setting}\n"));
+        refused(&server, &["open", "vpn@gate"], 78, says);
+    }
+    server.config("[host.gate]\n");
+    for mode in [0o666, 0o620] {
+        let path = server.folder().config();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        refused(&server, &["open", "vpn@gate"], 77, "chmod go-w HOME/.config/spa/config.toml");
+    }
+}
+
+/// C16. Whatever has no end is refused, and hangs nobody.
+#[test]
+fn c16_what_has_no_end_is_refused() {
+    let server = Fake::new(&["127.0.0.1"]);
+    for descriptor in ["1", "2"] {
+        let open = &["open", "vpn@gate", "--passphrase-fd", descriptor];
+        refused(&server, open, 1, "is not open for reading alone");
+    }
+    // Both ends of one pipe are ours.
+    let mut open = std::process::Command::new("bash");
+    open.env("HOME", &server.home).args([
+        "-c",
+        "mkfifo $HOME/p; exec 3<>$HOME/p; exec \"$0\" \
+        open vpn@gate --passphrase-fd 3",
+        env!("CARGO_BIN_EXE_spa-client"),
+    ]);
+    let ended = ended(open.output().unwrap());
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert!(ended.err.contains("is not open for reading alone"), "{}", ended.err);
+    for long in [5000, 66_000, 120_000] {
+        let line = format!("SPA-INVITATION-1{}", "q".repeat(long));
+        let ended = end(server.start(&["join", &line]));
+        assert_eq!(ended.code, Some(1), "{long}");
+        assert!(ended.err.len() < 1000, "{long}: {}", ended.err);
+    }
+    let mut silent = std::process::Command::new(env!("CARGO_BIN_EXE_spa-client"))
+        .env("HOME", &server.home)
+        .args(["open", "vpn@gate", "--passphrase-fd", "0"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _held = silent.stdin.take();
+    let said = silent.wait_with_output().unwrap().stderr;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("nothing came from file descriptor 0 for 15 s"), "{said}");
+}
+
 #[test]
 fn command_lines() {
     let server = Fake::new(&["127.0.0.1"]);

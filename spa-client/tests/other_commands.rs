@@ -14,7 +14,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::os::unix::process::ExitStatusExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -199,6 +199,18 @@ fn settings_are_edited_and_comments_kept() {
         (&["family", "4", "6"], 2, "family takes one value"),
         (&["colour", "red"], 2, "invalid value 'colour'"),
         (&["expect-address", "\u{1b}"], 2, "`\\u{1b}` is not an address"),
+        (&["addresses", ""], 2, "`` is not a host"),
+        (&["addresses", "https://gate.example.org/"], 2, "is not a host"),
+        (&["addresses", "gate.example.org:22"], 2, "is not a host"),
+        (&["addresses", "999.999.999.999"], 2, "is not a host"),
+        (&["addresses", "224.0.0.1"], 2, "is not a host"),
+        (&["addresses", &"a".repeat(100_000)], 2, "is not a host"),
+        (&["addresses", "1.2.3.4", "1.2.3.4 "], 2, "is not a host"),
+        (&["aliases", "../x"], 2, "`../x` is not a name"),
+        (&["aliases", "a b"], 2, "`a b` is not a name"),
+        (&["aliases", ""], 2, "`` is not a name"),
+        (&["identity", ""], 2, "identity is not the path"),
+        (&["identity", &"a".repeat(100_000)], 2, "identity is not the path"),
     ] {
         let ended = set(wrong);
         assert_eq!(ended.code, Some(code), "{wrong:?}: {}", ended.err);
@@ -252,10 +264,13 @@ fn ssh_gets_a_block_per_host() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = Fake::new(&["127.0.0.1"]).with_ssh(&listener);
-    server.config("[host.gate]\naliases = [\"g\", \"evil\\nProxyCommand x\"]\nfamily = \"4\"\n");
+    server.config("[host.gate]\naliases = [\"g\"]\nfamily = \"4\"\n");
+    // It begins a line of its own behind whatever has no end, and needs no PATH.
     let block = format!(
-        "Host gate g\n    HostName 127.0.0.1\n    Port {port}\n    \
-         AddressFamily inet\n    ProxyCommand spa-client connect --fdpass ssh@gate %p\n    ProxyUseFdpass yes\n"
+        "\nHost gate g\n    HostName 127.0.0.1\n    Port {port}\n    \
+         AddressFamily inet\n    ProxyCommand {} connect --fdpass ssh@gate %p\n    \
+         ProxyUseFdpass yes\n",
+        env!("CARGO_BIN_EXE_spa-client")
     );
     for args in [&["ssh-config"][..], &["ssh-config", "gate"], &["ssh-config", "g"]] {
         let ended = done(&server, args);
@@ -270,6 +285,72 @@ fn ssh_gets_a_block_per_host() {
     assert_eq!(relay, block.replace("--fdpass ", "").replace("    ProxyUseFdpass yes\n", ""));
     assert_eq!(done(&server, &["ssh-config", "gate", "--service", "vpn"]).code, Some(1));
     assert_eq!(done(&server, &["ssh-config", "nowhere"]).code, Some(4));
+    server.config("[host.gate]\naliases = [\"g\", \"evil\\nProxyCommand x\"]\n");
+    let evil = done(&server, &["ssh-config"]);
+    assert_eq!((evil.code, evil.out.as_str()), (Some(78), ""), "{}", evil.err);
+}
+
+/// C6. What ssh makes of ~/.ssh/config for a name.
+fn proxy_command(server: &Fake, name: &str) -> Option<String> {
+    let config = server.home.join(".ssh/config");
+    let mut ssh = Command::new("ssh");
+    let output = ssh.arg("-F").arg(config).args(["-G", name]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().find_map(|line| line.strip_prefix("proxycommand ")).map(str::to_owned)
+}
+
+/// C6. Once or often, whatever stood there, and with a program that is found without PATH.
+#[test]
+fn c6_ssh_config_is_installed_above_all_else() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = Fake::new(&["127.0.0.1"]).with_ssh(&listener);
+    let ours = format!("{} connect --fdpass ssh@gate %p", env!("CARGO_BIN_EXE_spa-client"));
+    let install = || {
+        let ended = done(&server, &["ssh-config", "--install"]);
+        assert_eq!((ended.code, ended.out.as_str()), (Some(0), ""), "{}", ended.err);
+        assert!(!ended.err.contains("warning"), "{}", ended.err);
+    };
+    let config = server.home.join(".ssh/config");
+    // There is no ~/.ssh at all.
+    install();
+    let first = fs::read_to_string(&config).unwrap();
+    assert_eq!(proxy_command(&server, "gate"), Some(ours.clone()));
+    install();
+    assert_eq!(fs::read_to_string(&config).unwrap(), first);
+    // A file of the user's own: no last newline, another ProxyCommand for every host, and a line of
+    // ours that has come to stand below it.
+    for theirs in ["Host *\n    ProxyCommand nc %h %p", "Host other\n    User me"] {
+        fs::write(&config, format!("{theirs}\n{first}Port 2200")).unwrap();
+        for _twice in 0..2 {
+            install();
+            assert_eq!(proxy_command(&server, "gate"), Some(ours.clone()));
+            let text = fs::read_to_string(&config).unwrap();
+            assert_eq!(text.matches("Include").count(), 1, "{text}");
+            assert!(text.contains(theirs) && text.ends_with("\nPort 2200"), "{text}");
+        }
+        let other = proxy_command(&server, "elsewhere");
+        assert_eq!(other.is_some(), theirs.contains("ProxyCommand"), "{other:?}");
+    }
+    // A link stays one.
+    let real = server.home.join("dotfiles");
+    fs::rename(&config, &real).unwrap();
+    std::os::unix::fs::symlink(&real, &config).unwrap();
+    install();
+    assert!(config.symlink_metadata().unwrap().is_symlink());
+    // The doctor compares.
+    let doctor = || {
+        let ended = done(&server, &["doctor", "gate", "--json"]);
+        let told: Value = serde_json::from_str(&ended.out).unwrap();
+        let findings = told["findings"].as_array().unwrap().clone();
+        findings.into_iter().find(|one| one["check"] == "ssh").unwrap()
+    };
+    assert_eq!(doctor()["level"], "ok");
+    fs::write(&real, "Host *\n    ProxyCommand nc %h %p\n").unwrap();
+    assert_eq!(doctor()["level"], "warning", "{}", doctor());
+    assert!(doctor()["text"].as_str().unwrap().contains("ssh-config --install"));
+    fs::write(&real, "Host gate\n    ProxyCommand /gone/spa-client connect ssh@gate\n").unwrap();
+    assert!(doctor()["text"].as_str().unwrap().contains("which is not there"), "{}", doctor());
 }
 
 #[test]

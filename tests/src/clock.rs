@@ -25,6 +25,11 @@ impl Clock {
         clock
     }
 
+    /// The clock that was made in this folder.
+    pub fn at(folder: &Path) -> Clock {
+        Clock { file: folder.join("clock") }
+    }
+
     /// Puts the program that this command starts under this clock.
     pub fn apply(&self, command: &mut Command) {
         command.env("LD_PRELOAD", example("libmoved_clock.so")).env("SPA_TEST_CLOCK", &self.file);

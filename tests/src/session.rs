@@ -9,7 +9,7 @@ use std::process::Output;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::daemon::{Client, Server};
+use crate::daemon::{Client, Server, binary};
 use crate::process;
 use crate::still::{still, still_line};
 use crate::transcript::{shorten, store, stored};
@@ -109,7 +109,8 @@ impl Session {
 
     /// Compares with the file of this name, or writes it.
     pub fn end(self, name: &str) {
-        let now = self.text.replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        let ours = binary("spa-client").parent().expect("a folder").display().to_string();
+        let now = self.text.replace(&ours, "BIN").replace(env!("CARGO_PKG_VERSION"), "VERSION");
         if std::env::var_os("SPA_SNAPSHOTS").is_some_and(|word| word == "write") {
             store(name, &now).expect("the snapshot can be written");
             return;

@@ -37,6 +37,12 @@ pub(crate) fn still(value: &mut Value) {
 
 /// The same in text. Columns move with what is in them, so runs of spaces become one.
 pub(crate) fn still_line(line: &str) -> String {
+    // Random ports, when `init` has chosen them.
+    if let Some((before, after)) = line.split_once(" must reach this host")
+        && let Some((before, _)) = before.split_once("UDP ports ")
+    {
+        return format!("{before}UDP ports N must reach this host{after}");
+    }
     let words: Vec<&str> = line.split_whitespace().collect();
     if let [name, _] = words.as_slice()
         && name.starts_with("spa_")
@@ -89,6 +95,7 @@ fn moment(word: &str) -> Option<String> {
     let masked = match shape.as_str() {
         "0000-00-00" => "DAY".to_owned(),
         "00:00:00" => "TIME".to_owned(),
+        "0000-00-00T00:00:00Z)" => "WHEN)".to_owned(),
         _ => {
             let end = if word.ends_with(':') { ":" } else { "" };
             let (folder, name) = word.strip_suffix(end)?.strip_suffix(".key")?.rsplit_once('/')?;

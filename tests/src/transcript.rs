@@ -137,7 +137,8 @@ impl Transcript {
     /// The text without what is different in every run.
     fn end(self) -> String {
         let text = self.text.replace(&self.home.path().display().to_string(), "HOME");
-        let text = text.replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        let ours = binary("spa-client").parent().expect("a folder").display().to_string();
+        let text = text.replace(&ours, "BIN").replace(env!("CARGO_PKG_VERSION"), "VERSION");
         shorten(&text)
     }
 }

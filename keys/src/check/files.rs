@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use spa_proto::ClientSecret;
-use toml_edit::DocumentMut;
+use toml_edit::{DocumentMut, Item};
 
 use super::checker::{Checker, quote_path};
 use crate::enrolment::host_line::HostLine;
@@ -12,6 +12,7 @@ use crate::file::{self, FileError};
 use crate::finding::Severity;
 use crate::key::key_file::{self, KeyFileError};
 use crate::key::split_key::SplitKey;
+use crate::store::settings::check_settings;
 use crate::text::printable;
 
 /// The largest `config.toml`, in bytes.
@@ -77,11 +78,15 @@ impl Checker<'_> {
                 return DocumentMut::new();
             }
         };
-        text.parse().unwrap_or_else(|error: toml_edit::TomlError| {
+        let document = text.parse().unwrap_or_else(|error: toml_edit::TomlError| {
             let message = error.message().to_owned();
-            self.add_finding(Severity::Error, &path, printable(&message).to_string(), edit);
+            self.add_finding(Severity::Error, &path, printable(&message).to_string(), &*edit);
             DocumentMut::new()
-        })
+        });
+        for what in find_wrong_settings(&document) {
+            self.add_finding(Severity::Error, &path, what, &*edit);
+        }
+        document
     }
 
     /// Finds a host's key file as spa-client does: a rotated key is the host's own; else a path is
@@ -159,4 +164,19 @@ impl Checker<'_> {
         };
         self.add_finding(Severity::Error, path, what, mend);
     }
+}
+
+/// Finds settings that spa-client refuses.
+fn find_wrong_settings(document: &DocumentMut) -> Vec<String> {
+    let hosts = document.get("host").and_then(|hosts| hosts.as_table_like());
+    let wrong = |(name, host): (&str, &Item)| {
+        let list = |key: &str| -> Vec<String> {
+            let values = host.get(key).and_then(Item::as_array).into_iter().flatten();
+            values.filter_map(|value| value.as_str().map(str::to_owned)).collect()
+        };
+        let identity = host.get("identity").and_then(Item::as_str).map(Path::new);
+        let checked = check_settings(&list("addresses"), &list("aliases"), identity);
+        checked.err().map(|error| format!("host {}: {error}", printable(name)))
+    };
+    hosts.into_iter().flat_map(|hosts| hosts.iter()).filter_map(wrong).collect()
 }

@@ -8,14 +8,24 @@ use std::process::{Command, Stdio};
 
 use spa_keys::{Failure, kind_of};
 
+/// Most bytes of a line that is handed on: what every pipe holds (PIPE_BUF), several times a line.
+const MAX_LINE_BYTES: usize = 4096;
+
 /// Becomes `spa-client join`. A line among the arguments goes to its standard input: other users
 /// can see arguments.
 pub(crate) fn run_join(line: &OsStr, rest: &[OsString]) -> Result<(), Failure> {
     let mut command = client_command();
     if let Some(text) = line.to_str().filter(|text| kind_of(text).is_some()) {
         let text = spa_keys::read_argument(text, "spa join -")?;
+        if text.expose().len() > MAX_LINE_BYTES {
+            return Err(Failure::failed(format!(
+                "got {} characters, and a line has {MAX_LINE_BYTES} at most: paste the one line \
+                 that the server printed",
+                text.expose().len()
+            )));
+        }
         let (reader, mut writer) = std::io::pipe()?;
-        // A line is much shorter than a pipe: nobody reads yet.
+        // Nobody reads yet.
         writer.write_all(text.expose().as_bytes())?;
         command.args(["join", "-"]).stdin(Stdio::from(reader));
     } else {

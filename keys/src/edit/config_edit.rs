@@ -45,7 +45,7 @@ impl ConfigEdit {
     /// When the file cannot be read or is no TOML.
     pub fn open(folder: &Folder) -> Result<Self, Failure> {
         let path = folder.config();
-        let text = match file::read_public(&path, MAX_CONFIG_BYTES) {
+        let text = match file::read_settings(&path, MAX_CONFIG_BYTES) {
             Err(FileError::Missing(_)) => String::new(),
             other => other?,
         };

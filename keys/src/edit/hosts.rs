@@ -8,6 +8,7 @@ use spa_proto::ClientSecret;
 use crate::edit::config_edit::{ConfigEdit, HostEntry};
 use crate::file::{self, FileError};
 use crate::key::key_file::{self, KeyFileError};
+use crate::store::settings::check_settings;
 use crate::{
     Failure, Fingerprint, Folder, FolderError, HostLine, check_host_name, exit, printable,
 };
@@ -41,6 +42,8 @@ pub fn add(folder: &Folder, new: &NewHost<'_>) -> Result<String, Failure> {
     if line.hosts.is_empty() && new.addresses.is_empty() {
         return Err(Failure::usage("the line names no host: add --address ADDR"));
     }
+    check_settings(new.addresses, &[], new.identity)
+        .map_err(|error| Failure::usage(error.to_string()))?;
     let identity = new.identity.map(make_absolute).transpose()?;
     check_key(line, &identity.clone().unwrap_or_else(|| folder.identity()))?;
 

@@ -69,6 +69,18 @@ impl Sequence {
         }
     }
 
+    /// Describes the UDP ports for a person, who must let them through: `1001, 1002`.
+    #[must_use]
+    pub fn describe_ports(&self) -> String {
+        match self {
+            Self::Ports(ports) => ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", "),
+            Self::Hop { plan, .. } => {
+                let (first, last) = plan.range();
+                format!("{first}-{last} (they change)")
+            }
+        }
+    }
+
     /// Returns the number of stages.
     #[must_use]
     pub fn stages(&self) -> usize {

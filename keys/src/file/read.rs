@@ -76,6 +76,21 @@ pub fn read_opened(path: &Path, file: File, limit: u64) -> Result<SecretText, Fi
     read_bounded(path, file, limit)
 }
 
+/// Reads a file that is no secret but decides what we do, as a user's settings: a regular file that
+/// nobody but us, root and (for root) the owner of its folder can change; links are followed.
+///
+/// # Errors
+/// [`FileError`], with the command that fixes it.
+pub fn read_settings(path: &Path, limit: u64) -> Result<String, FileError> {
+    let (file, meta) = open_regular(path, OFlag::empty())?;
+    check_owner(path, &meta)?;
+    let mode = meta.mode() & 0o7777;
+    if mode & 0o022 != 0 {
+        return Err(FileError::Writable { path: path.to_owned(), mode });
+    }
+    read_bounded(path, file, limit).map(|text| text.expose().to_owned())
+}
+
 /// Reads a file that is no secret and only informs: any owner and mode, but a regular file within
 /// the limit.
 ///

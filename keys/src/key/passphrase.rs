@@ -2,13 +2,22 @@
 //! environment.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt as _;
+use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{self, LocalFlags, SetArg, SpecialCharacterIndices, Termios};
 use zeroize::Zeroizing;
 
 use crate::key::locked::MAX_PASSPHRASE;
 use crate::text::SecretText;
+
+/// Longest wait for the next byte of a descriptor.
+const READ_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Source of a passphrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +56,18 @@ pub enum PassphraseError {
         /// Error that the system gave.
         source: io::Error,
     },
+    /// The descriptor is for writing, or this process holds both ends: it would never end.
+    #[error(
+        "file descriptor {0} is not open for reading alone, so nothing would come from it; open it \
+        like: --passphrase-fd 3 3<FILE"
+    )]
+    NotInput(u32),
+    /// Nothing came from the descriptor for too long.
+    #[error(
+        "nothing came from file descriptor {0} for {patience} s: write the passphrase and a line's \
+        end into it", patience = READ_PATIENCE.as_secs()
+    )]
+    Late(u32),
     /// Not text, or too long.
     #[error("a passphrase is one line of text, at most {MAX_PASSPHRASE} bytes")]
     NotText,
@@ -92,20 +113,66 @@ impl PassphraseSource {
 
 fn read_descriptor(number: u32) -> Result<SecretText, PassphraseError> {
     let failed = |source| PassphraseError::Descriptor { number, source };
-    let mut line = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE + 2));
-    if number == 0 {
-        read_line(&mut io::stdin().lock(), &mut line).map_err(failed)?;
-    } else {
-        let file = File::open(format!("/dev/fd/{number}")).map_err(failed)?;
-        read_line(&mut { file }, &mut line).map_err(failed)?;
+    if number == 1 || number == 2 {
+        return Err(PassphraseError::NotInput(number));
     }
+    let mut line = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE + 2));
+    let late = |error: io::Error| match error.kind() {
+        io::ErrorKind::TimedOut => PassphraseError::Late(number),
+        _ => failed(error),
+    };
+    let path = format!("/dev/fd/{number}");
+    if !is_input(number, &path) {
+        return Err(PassphraseError::NotInput(number));
+    }
+    // Without a buffer, which would take what is another's.
+    let file = if number == 0 {
+        io::stdin().as_fd().try_clone_to_owned().map(File::from)
+    } else {
+        File::open(path)
+    };
+    let file = file.map_err(failed)?;
+    read_line(&mut &file, &mut line, || wait_readable(&file)).map_err(late)?;
     parse_line(&line)
 }
 
+/// Returns true unless the descriptor is for writing, or a pipe of which we hold the other end too.
+fn is_input(number: u32, path: &str) -> bool {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok());
+    let Some(flags) = flags else { return true };
+    let access = OFlag::from_bits_truncate(flags) & OFlag::O_ACCMODE;
+    let is_pipe = std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo());
+    access != OFlag::O_WRONLY && !(access == OFlag::O_RDWR && is_pipe)
+}
+
+/// Waits until there is something to read, or the end; a person at a terminal may think.
+fn wait_readable(from: &(impl AsFd + IsTerminal)) -> io::Result<()> {
+    if from.is_terminal() {
+        return Ok(());
+    }
+    let mut polled = [PollFd::new(from.as_fd(), PollFlags::POLLIN)];
+    let patience = PollTimeout::try_from(READ_PATIENCE).unwrap_or(PollTimeout::MAX);
+    match poll(&mut polled, patience) {
+        Ok(0) => Err(io::ErrorKind::TimedOut.into()),
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// Reads a line byte by byte, so that what follows it is left to the next reader of a pipe.
-fn read_line(from: &mut dyn Read, line: &mut Vec<u8>) -> io::Result<()> {
+fn read_line(
+    from: &mut dyn Read,
+    line: &mut Vec<u8>,
+    wait: impl Fn() -> io::Result<()>,
+) -> io::Result<()> {
     let mut byte = [0];
-    while line.len() <= MAX_PASSPHRASE && from.read(&mut byte)? == 1 && byte != *b"\n" {
+    while line.len() <= MAX_PASSPHRASE {
+        wait()?;
+        if from.read(&mut byte)? == 0 || byte == *b"\n" {
+            break;
+        }
         line.extend(byte);
     }
     Ok(())
@@ -197,7 +264,7 @@ mod tests {
     fn lines() {
         let mut pipe = &b"first\r\nsecond\n"[..];
         let mut line = Vec::new();
-        read_line(&mut pipe, &mut line).unwrap();
+        read_line(&mut pipe, &mut line, || Ok(())).unwrap();
         assert_eq!(parse_line(&line).unwrap().expose(), "first");
         assert_eq!(pipe, b"second\n", "the rest is another's");
         assert!(parse_line(&[0xff]).is_err());

@@ -212,6 +212,13 @@ impl Folder {
         self.hosts().join(format!("{}.key", line.check_text()))
     }
 
+    /// Returns the path of the line of a rotation under way, whose last answer may be lost; that of
+    /// no file while there is none.
+    #[must_use]
+    pub fn rotation_file(&self, name: &str) -> PathBuf {
+        self.hosts().join(format!("{name}.rotating"))
+    }
+
     /// Writes a host's file, mode 0600; overwrites only with `replace`.
     ///
     /// # Errors

@@ -3,3 +3,4 @@
 pub(crate) mod folder;
 pub(crate) mod last_answer;
 pub(crate) mod server_keys;
+pub(crate) mod settings;

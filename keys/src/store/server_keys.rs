@@ -93,7 +93,7 @@ impl Folder {
         let Some(mut fresh) = after_answer(&lines, by, told) else { return Ok(None) };
         // New keys of the client that nobody knows whether the server has were agreed on by one of
         // these keys.
-        if self.hosts().join(format!("{name}.rotating")).exists() {
+        if self.rotation_file(name).exists() {
             let room = 2usize.saturating_sub(fresh.len());
             fresh.extend(lines.iter().filter(|line| line.server != by.server).take(room).cloned());
             if fresh == lines {

@@ -107,12 +107,38 @@ pub fn format(duration: Duration) -> String {
     text
 }
 
+/// Writes a duration for a person: as [`format`], without what nobody reads beside a day, and in
+/// years where a clock must be wrong.
+#[must_use]
+pub fn format_roughly(duration: Duration) -> String {
+    const DAY_S: u64 = 86_400;
+    match duration.as_secs() {
+        seconds if seconds >= 365 * DAY_S => format!("about {} years", seconds / (365 * DAY_S)),
+        seconds if seconds >= DAY_S => format(Duration::from_secs(seconds / 3600 * 3600)),
+        0 => format(duration),
+        seconds => format(Duration::from_secs(seconds)),
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn rough() {
+        for (seconds, written) in [
+            (0, "0s"),
+            (90, "1m30s"),
+            (86_399, "23h59m59s"),
+            (90_061, "1d1h"),
+            (1_795_906_421, "about 56 years"),
+        ] {
+            assert_eq!(format_roughly(Duration::from_secs(seconds)), written);
+        }
+    }
 
     #[test]
     fn good() {

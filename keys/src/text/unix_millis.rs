@@ -13,6 +13,16 @@ use serde::{Deserialize, Serialize};
 pub struct UnixMillis(u64);
 
 impl UnixMillis {
+    /// Moment before which no program of this version was made, 2026-01-01 00:00 UTC.
+    pub const EARLIEST_BUILD: Self = Self(1_767_225_600_000);
+
+    /// Returns true for a moment before this program was made: a clock that says so is wrong, as
+    /// that of a machine without a battery is after its boot.
+    #[must_use]
+    pub fn is_before_build(self) -> bool {
+        self < Self::EARLIEST_BUILD
+    }
+
     /// Reads the wall clock. A clock before 1970 reads 0, so that every time stamp lies in the
     /// future and is refused.
     #[must_use]

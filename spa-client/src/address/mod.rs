@@ -1,11 +1,13 @@
 //! Addresses: this machine's own, those of a host, and networks.
 
+mod nat64;
 mod network;
 mod resolve;
 mod source;
 
+pub(crate) use nat64::{discover_prefixes, is_translated};
 pub(crate) use network::{format_network, parse_network};
-pub(crate) use resolve::{has_address, resolve_names};
+pub(crate) use resolve::{ResolvedNames, has_address, resolve_names};
 pub(crate) use source::{find_source_address, is_public_address};
 
 use std::net::IpAddr;

@@ -27,12 +27,11 @@ pub(crate) fn is_public_address(address: IpAddr) -> bool {
         IpAddr::V4(v4) => is_public_v4(v4),
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
             Some(v4) => is_public_v4(v4),
+            // Global unicast addresses (RFC 4291 section 2.4): what IANA has given out. Not the
+            // identifiers that look like them (RFC 7343).
             None => {
-                !(v6.is_loopback()
-                    || v6.is_unspecified()
-                    || v6.is_multicast()
-                    || v6.is_unicast_link_local()
-                    || v6.is_unique_local())
+                let [first, second, ..] = v6.segments();
+                first & 0xe000 == 0x2000 && !(first == 0x2001 && second & 0xfff0 == 0x20)
             }
         },
     }
@@ -40,15 +39,21 @@ pub(crate) fn is_public_address(address: IpAddr) -> bool {
 
 fn is_public_v4(v4: Ipv4Addr) -> bool {
     // Shared address space of carriers' translators (RFC 6598 section 7).
-    let [first, second, ..] = v4.octets();
+    let [first, second, third, _] = v4.octets();
     let shared = first == 100 && (64..128).contains(&second);
+    // Protocols' own addresses, among them those of a translator on this machine (RFC 6890, RFC
+    // 7335), benchmarks (RFC 2544), which programs take for addresses of their own, and those that
+    // are reserved.
+    let special = (first, second, third) == (192, 0, 0)
+        || first == 198 && second & 0xfe == 18
+        || first == 0
+        || first >= 240;
     !(v4.is_private()
         || shared
+        || special
         || v4.is_loopback()
         || v4.is_link_local()
-        || v4.is_unspecified()
-        || v4.is_multicast()
-        || v4.is_broadcast())
+        || v4.is_multicast())
 }
 
 #[cfg(test)]
@@ -77,6 +82,14 @@ mod tests {
             "192.168.1.1",
             "100.64.0.1",
             "100.127.255.255",
+            "192.0.0.1",
+            "192.0.0.7",
+            "198.18.0.1",
+            "240.0.0.1",
+            "64:ff9b::1",
+            "200::1",
+            "fec0::1",
+            "2001:20::1",
             "127.0.0.1",
             "169.254.1.1",
             "0.0.0.0",

@@ -59,7 +59,12 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct SshConfigArgs {
     /// The host [default: all hosts with a service for TCP named ssh]
+    #[arg(conflicts_with = "install")]
     pub(crate) host: Option<String>,
+    /// Write the lines for all hosts to a file of their own, and include it at the top of
+    /// ~/.ssh/config; it can be run again
+    #[arg(long)]
+    pub(crate) install: bool,
     /// The service that leads to sshd
     #[arg(long, default_value = "ssh")]
     pub(crate) service: ServiceName,

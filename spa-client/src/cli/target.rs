@@ -23,6 +23,13 @@ impl FromStr for Target {
         if host.is_empty() {
             return Err("the host is missing after the @".into());
         }
+        // An address of IPv6 has more colons than one.
+        if let Some((name, port)) = host.split_once(':')
+            && !port.is_empty()
+            && port.bytes().all(|c| c.is_ascii_digit())
+        {
+            return Err(format!("the service has the port: write {names}@{name}").into());
+        }
         let mut services = Vec::new();
         for name in names.split(',') {
             if name.is_empty() {
@@ -52,6 +59,8 @@ mod tests {
             assert_eq!(target.services, services);
             assert_eq!(target.host, host);
         }
+        let with_port = "ssh@gate:22".parse::<Target>().unwrap_err().to_string();
+        assert_eq!(with_port, "the service has the port: write ssh@gate");
         for bad in ["", "ssh", "@gate", "ssh@", "ssh,@gate", ",ssh@gate", "SSH@gate", "-x@gate"] {
             assert!(bad.parse::<Target>().is_err(), "{bad}");
         }

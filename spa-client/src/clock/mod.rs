@@ -26,6 +26,25 @@ pub(crate) fn format_utc_now() -> String {
     Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
+/// Formats our clock minus the server's, milliseconds, for a sentence: `1m30s ahead of`.
+pub(crate) fn format_offset(offset_ms: i64) -> String {
+    let by = Duration::from_secs(offset_ms.unsigned_abs().div_ceil(1000));
+    let direction = if offset_ms < 0 { "behind" } else { "ahead of" };
+    format!("{} {direction}", duration::format_roughly(by))
+}
+
+/// Returns true if our clock says a time before this program was made.
+pub(crate) fn is_before_build() -> bool {
+    UnixMillis::now().is_before_build()
+}
+
+/// Returns true if a clock that ours differs from by this much says such a time.
+pub(crate) fn was_before_build(offset_ms: i64) -> bool {
+    let now = i64::try_from(UnixMillis::now().as_millis()).unwrap_or(i64::MAX);
+    let then = u64::try_from(now.saturating_sub(offset_ms)).unwrap_or_default();
+    UnixMillis::from_millis(then).is_before_build()
+}
+
 /// Measures our clock minus the server's, in milliseconds.
 pub(crate) fn measure_offset(server_ms: u64) -> i64 {
     UnixMillis::now().offset_from(UnixMillis::from_millis(server_ms))
@@ -33,9 +52,7 @@ pub(crate) fn measure_offset(server_ms: u64) -> i64 {
 
 /// Describes such an offset: `this machine's clock is 10m1s behind that of gate`.
 pub(crate) fn describe_offset(offset_ms: i64, host: &str) -> String {
-    let by = duration::format(Duration::from_secs(offset_ms.unsigned_abs().div_ceil(1000)));
-    let direction = if offset_ms < 0 { "behind" } else { "ahead of" };
-    format!("this machine's clock is {by} {direction} that of {host}")
+    format!("this machine's clock is {} that of {host}", format_offset(offset_ms))
 }
 
 /// Reads a clock that goes on while the machine sleeps, and that no setting of the time changes

@@ -48,6 +48,7 @@ pub(crate) fn run_connect(args: &ConnectArgs) -> Result<u8, Failure> {
     let Some(stream) = stream else {
         return Ok(report::report_problems(&plan, &outcomes, Op::Open));
     };
+    report::warn_if_not_hidden(&plan, &outcomes);
     // What is typed goes out at once; ssh sets the same on connections of its own.
     let _ = stream.set_nodelay(true);
     if args.fdpass {

@@ -8,18 +8,18 @@ use serde::Serialize;
 use spa_keys::hosts::{self, NewHost};
 use spa_keys::{
     Failure, FolderError, HostLine, Identity, Invitation, LastAnswer, PassphraseSource, SplitKey,
-    exit, find_agent_key, make_key, make_split_key, printable,
+    check_address, exit, find_agent_key, make_key, make_split_key, printable,
 };
 use spa_proto::Op;
 
 use super::read_line;
-use crate::address::resolve_names;
+use crate::address::ResolvedNames;
 use crate::cli::JoinArgs;
 use crate::host::{read_key, read_passphrase_fd};
-use crate::knock::{KemUse, KeyChange, is_known, request_key_change};
+use crate::knock::{KemUse, KeyChange, Outcome, is_known, request_key_change};
 use crate::output;
 use crate::plan::Plan;
-use crate::report::explain_key_change;
+use crate::report::{Purpose, explain_failure};
 
 /// Time for a server to say whether it knows a pair.
 const KNOWN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -56,7 +56,13 @@ pub(crate) fn run_join(args: &JoinArgs) -> Result<u8, Failure> {
     if names.is_empty() {
         return Err(Failure::usage("the line names no host: add --address ADDR"));
     }
-    let addresses = resolve_names(names, args.options.chosen_family(), args.options.verbose)?;
+    names
+        .iter()
+        .try_for_each(|name| check_address(name))
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let options = &args.options;
+    let family = options.chosen_family();
+    let resolved = ResolvedNames::resolve(names, family, options.verbose, options.timeout)?;
 
     let identity = args.key.clone().unwrap_or_else(|| folder.identity());
     let secret = read_or_make_key(args, &identity)?;
@@ -66,13 +72,13 @@ pub(crate) fn run_join(args: &JoinArgs) -> Result<u8, Failure> {
         host.to_owned(),
         line,
         Identity::Whole(invited.client()),
-        addresses.clone(),
+        resolved.clone(),
         &args.options,
     )?;
     let mut line = old.successor_line(&secret);
     let plan = |line: &HostLine| {
-        let (line, addresses) = (line.clone(), addresses.clone());
-        Plan::from_enrolment(host.to_owned(), line, secret.clone(), addresses, &args.options)
+        let (line, resolved) = (line.clone(), resolved.clone());
+        Plan::from_enrolment(host.to_owned(), line, secret.clone(), resolved, &args.options)
     };
     let mut replace = args.replace;
     match folder.read_host(host) {
@@ -111,7 +117,10 @@ pub(crate) fn run_join(args: &JoinArgs) -> Result<u8, Failure> {
             );
             false
         }
-        outcome => return Err(explain_key_change(host, &outcome)),
+        KeyChange::Failed(outcomes) => {
+            let all: Vec<&Outcome> = outcomes.iter().collect();
+            return Err(explain_failure(&old, Purpose::Enrolment, &all));
+        }
     };
     let entry = NewHost {
         line: &line,

@@ -15,8 +15,9 @@ mod stdio;
 
 use std::path::Path;
 
+use spa_keys::file::FileError;
 use spa_keys::key_file::only_line;
-use spa_keys::{Failure, file, kind_of, read_argument};
+use spa_keys::{Failure, file, kind_of, printable, read_argument};
 
 /// Reads the one line of a file, or of standard input for `-`, and parses it. With `instead`, the
 /// line may also stand in the place of a file; a hint then names that command, which keeps the line
@@ -32,7 +33,14 @@ fn read_line<T>(
         Some(line) if line == "-" || is_line(line) => {
             read_argument(line, instead.unwrap_or_default())?
         }
-        _ => file::read_secret(path)?,
+        _ => file::read_secret(path).map_err(|error| match error {
+            FileError::Missing(path) => Failure::failed(format!(
+                "{} is neither a line nor a file: paste the line {wanted} printed",
+                printable(&path.to_string_lossy())
+            ))
+            .remedy_after("with", instead.unwrap_or("spa host add -")),
+            other => other.into(),
+        })?,
     };
     match only_line(text.expose()) {
         Ok((_, line)) => parse(line),

@@ -20,13 +20,13 @@ use spa_keys::{
 };
 use spa_proto::{Op, Psk, Reason};
 
-use crate::address::resolve_names;
+use crate::address::ResolvedNames;
 use crate::cli::RotateArgs;
 use crate::host::{Config, check_enrolled, find_identity, read_key, read_passphrase_fd};
-use crate::knock::{KemUse, KeyChange, is_known, request_key_change};
+use crate::knock::{KemUse, KeyChange, Outcome, Verdict, is_known, request_key_change};
 use crate::output;
 use crate::plan::Plan;
-use crate::report::explain_key_change;
+use crate::report::{Purpose, explain_failure};
 
 #[derive(Serialize)]
 struct RotateReport<'a> {
@@ -72,12 +72,18 @@ pub(crate) fn rotate_keys(args: &RotateArgs) -> Result<Rotated, Failure> {
         return Err(mute_server_failure(&host));
     }
     let names = settings.knock_names(&line);
-    let addresses = resolve_names(names, args.options.chosen_family(), args.options.verbose)?;
+    let options = &args.options;
+    let family = options.chosen_family();
+    let resolved = ResolvedNames::resolve(names, family, options.verbose, options.timeout)?;
     let mut old =
-        Plan::from_enrolment(host.clone(), line, secret, addresses.clone(), &args.options)?
+        Plan::from_enrolment(host.clone(), line, secret, resolved.clone(), &args.options)?
             .with_lines(lines);
     old.bind_src = settings.bind_src;
+    if old.expected.is_empty() {
+        old.expected = settings.expect_address.clone();
+    }
 
+    let old_expected = old.expected.clone();
     let new_passphrase = read_passphrase_fd(args.new_passphrase_fd)?;
     let rotation = Rotation {
         args,
@@ -89,11 +95,11 @@ pub(crate) fn rotate_keys(args: &RotateArgs) -> Result<Rotated, Failure> {
     };
     let (line, secret) = rotation.prepare_new_key(&old)?;
     let plan = |lines: Vec<HostLine>| -> Result<Plan, Failure> {
-        let (first, addresses) = (lines.first().unwrap_or(&line).clone(), addresses.clone());
+        let (first, resolved) = (lines.first().unwrap_or(&line).clone(), resolved.clone());
         let plan =
-            Plan::from_enrolment(host.clone(), first, secret.clone(), addresses, &args.options)?;
+            Plan::from_enrolment(host.clone(), first, secret.clone(), resolved, &args.options)?;
         let mut plan = plan.with_lines(lines);
-        plan.bind_src = settings.bind_src;
+        (plan.bind_src, plan.expected) = (settings.bind_src, old_expected.clone());
         Ok(plan)
     };
     let new = plan(with_pair(&old.lines(), &line, &line.psk))?;
@@ -161,7 +167,7 @@ impl Rotation<'_> {
 
     /// Returns the path of the new line while nobody knows whether the server has it.
     fn pending_path(&self) -> PathBuf {
-        self.path_with_extension("rotating")
+        self.folder.rotation_file(self.host)
     }
 
     /// Prepares the new line and key: those of an interrupted run if there was one, else fresh
@@ -219,16 +225,22 @@ impl Rotation<'_> {
         match request_key_change(old, new, op, kem) {
             KeyChange::Done(psk) => Ok(psk),
             KeyChange::Unheard => Err(mute_server_failure(self.host)),
-            outcome => {
+            KeyChange::Failed(outcomes) => {
                 // Other keys that the server will never take are of no use. In every other case it
                 // may have them already: what it says now is about the address or the hour, or
                 // comes from an earlier run.
-                if matches!(outcome, KeyChange::Denied(Reason::NewKeys | Reason::Kind | Reason::Op))
-                {
+                let useless = |one: &Outcome| {
+                    matches!(
+                        one.verdict,
+                        Verdict::Denied(Reason::NewKeys | Reason::Kind | Reason::Op)
+                    )
+                };
+                if outcomes.iter().any(useless) {
                     let _left = file::remove(&self.pending_path())
                         .and_then(|()| file::remove(&self.folder.key_of(&new.line)));
                 }
-                Err(explain_key_change(self.host, &outcome))
+                let all: Vec<&Outcome> = outcomes.iter().collect();
+                Err(explain_failure(old, Purpose::Rotation, &all))
             }
         }
     }

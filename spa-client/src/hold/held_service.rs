@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use spa_proto::Op;
+use spa_proto::{Op, Status};
 
 use super::schedule::Schedule;
 use crate::address::find_source_address;
@@ -30,6 +30,10 @@ pub(super) struct HeldService {
     local: Option<IpAddr>,
     /// Our address when it was open at the last answer.
     open_from: Option<IpAddr>,
+    /// Address for which the server has opened it last, as far as it tells.
+    open_for: Option<IpAddr>,
+    /// Set when the server's names do not lead here any more: what is open ends by itself.
+    retired: bool,
     /// Set when it was open, or a knock for it was given up before its answer.
     maybe_open: bool,
 }
@@ -46,11 +50,56 @@ impl HeldService {
             job: None,
             local: outcome.local,
             open_from: None,
+            open_for: None,
+            retired: false,
             maybe_open: false,
         };
         held.schedule.knock_started(outcome.at);
         held.update_state(plan, &outcome);
         Some(held)
+    }
+
+    /// Makes it for an address that the server has got meanwhile: a knock is due at once.
+    pub(super) fn at_new_address(service: usize, address: SocketAddr, now: Duration) -> Self {
+        let mut held = Self {
+            service,
+            address,
+            schedule: Schedule::default(),
+            job: None,
+            local: None,
+            open_from: None,
+            open_for: None,
+            retired: false,
+            maybe_open: false,
+        };
+        held.schedule.network_changed(now, true);
+        held
+    }
+
+    /// Notes whether the server's names lead here; a knock is due at once where they do again.
+    pub(super) fn set_retired(&mut self, retired: bool, now: Duration) {
+        if self.retired && !retired {
+            self.schedule.network_changed(now, true);
+        }
+        if retired {
+            self.abandon_knock();
+        }
+        self.retired = retired;
+    }
+
+    /// Returns true if the server's names have left it and its grant has ended.
+    pub(super) fn is_over(&self, now: Duration) -> bool {
+        self.retired && !self.schedule.grant_holds(now)
+    }
+
+    /// Returns true if a knock is due.
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        !self.retired && self.schedule.is_due(now)
+    }
+
+    /// Returns the time of the next knock.
+    pub(super) fn due_at(&self) -> Option<Duration> {
+        self.schedule.due_at().filter(|_| !self.retired)
     }
 
     /// Starts the knock that is due.
@@ -96,6 +145,15 @@ impl HeldService {
         self.schedule.network_changed(now, true);
     }
 
+    /// Makes the job that ends the grant of another address of ours, when this outcome has opened
+    /// the service for a new one.
+    pub(super) fn close_former(&self, outcome: &Outcome) -> Option<Job> {
+        let former = self.open_for?;
+        let present = grant_address(outcome)?;
+        let job = Job::new(self.service, self.address, Op::Close);
+        (former != present).then_some(Job { for_addr: Some(former), ..job })
+    }
+
     /// Handles the end of a knock; returns a change that the user should know of.
     pub(super) fn handle_outcome(&mut self, plan: &Plan, outcome: Outcome) -> Option<Change> {
         self.job = None;
@@ -131,10 +189,17 @@ impl HeldService {
         let ttl = outcome.ack.map_or(untold, |(ack, _)| Duration::from_secs(ack.ttl_s.into()));
         self.schedule.knock_granted(now, ttl);
         self.open_from = outcome.local;
+        self.open_for = grant_address(outcome).or(self.open_for);
         self.maybe_open = true;
     }
 
     fn find_source(&self) -> Option<IpAddr> {
         find_source_address(self.address).ok().map(|source| source.ip())
     }
+}
+
+/// Returns the address that an outcome has opened a service for.
+fn grant_address(outcome: &Outcome) -> Option<IpAddr> {
+    let (ack, _) = outcome.ack.filter(|(ack, _)| ack.status == Status::Granted)?;
+    Some(ack.observed.ip())
 }

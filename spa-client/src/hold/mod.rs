@@ -6,14 +6,17 @@ mod stop;
 
 pub(crate) use stop::StopSignals;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use spa_keys::{Failure, exit};
 use spa_proto::Op;
 
+use crate::address::resolve_names;
 use crate::knock::{Job, Outcome, spawn_job};
 use crate::plan::Plan;
 use crate::{clock, report, watch};
@@ -24,6 +27,8 @@ const CHANGE_BURST_GAP: Duration = Duration::from_millis(30);
 /// Longest time between two looks at the clocks: after a sleep of the machine nothing else wakes us
 /// in time.
 const MAX_CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Time between two looks at the server's names, which may have moved.
+const NAME_CHECK_INTERVAL: Duration = Duration::from_secs(15);
 /// Longest time to close everything: a machine that shuts down must not be held up.
 const CLOSE_ALL_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -33,6 +38,8 @@ enum HoldEvent {
     Changed,
     /// A signal asks us to end.
     Stop(Signal),
+    /// The server's names were resolved again; nothing when they could not be.
+    Resolved(Option<Vec<SocketAddr>>),
     /// A knock has ended.
     Knocked(Job, Box<Outcome>),
 }
@@ -64,8 +71,10 @@ impl HoldEvents {
     ) -> Result<u8, Failure> {
         let services = outcomes.into_iter().filter_map(|one| HeldService::new(plan, one)).collect();
         let seen = (clock::read_boot_clock(), Instant::now());
-        let plan = Arc::clone(plan);
-        let mut holder = Holder { plan, services, events: self.events, json, seen };
+        let plan = Arc::new(plan.with_addresses(plan.addresses.clone()));
+        let events = self.events;
+        let mut holder =
+            Holder { plan, services, events, json, seen, resolving: false, named: seen.0 };
         let signal = holder.run_until_stopped(&self.heard)?;
         holder.close_all()?;
         if signal == Signal::SIGINT {
@@ -82,6 +91,10 @@ struct Holder {
     json: bool,
     /// Both clocks at the last look.
     seen: (Duration, Instant),
+    /// Set while the server's names are being resolved.
+    resolving: bool,
+    /// Time of the last look at them.
+    named: Duration,
 }
 
 impl Holder {
@@ -95,11 +108,13 @@ impl Holder {
             match heard.recv_timeout(wait) {
                 Ok(HoldEvent::Stop(signal)) => return Ok(signal),
                 Ok(HoldEvent::Knocked(job, outcome)) => self.handle_outcome(&job, *outcome)?,
+                Ok(HoldEvent::Resolved(found)) => self.handle_names(found),
                 Ok(HoldEvent::Changed) => in_burst = true,
                 Err(RecvTimeoutError::Timeout) if in_burst => {
                     in_burst = false;
                     let now = clock::read_boot_clock();
                     self.services.iter_mut().for_each(|held| held.handle_change(now));
+                    self.resolve_again(now);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(Signal::SIGTERM),
@@ -113,7 +128,7 @@ impl Holder {
     /// Returns the time until the next knock is due, a second at most.
     fn time_until_due(&self) -> Duration {
         let now = clock::read_boot_clock();
-        let next = self.services.iter().filter_map(|held| held.schedule.due_at()).min();
+        let next = self.services.iter().filter_map(HeldService::due_at).min();
         next.map_or(MAX_CLOCK_CHECK_INTERVAL, |next| {
             next.saturating_sub(now).min(MAX_CLOCK_CHECK_INTERVAL)
         })
@@ -121,12 +136,15 @@ impl Holder {
 
     fn knock_where_due(&mut self) -> Result<(), Failure> {
         let now = clock::read_boot_clock();
-        if self.services.iter().any(|held| held.schedule.is_due(now))
+        if now.saturating_sub(self.named) >= NAME_CHECK_INTERVAL {
+            self.resolve_again(now);
+        }
+        if self.services.iter().any(|held| held.is_due(now))
             && let Some(fresh) = self.plan.with_changed_key()
         {
             self.plan = Arc::new(fresh);
         }
-        for held in self.services.iter_mut().filter(|held| held.schedule.is_due(now)) {
+        for held in self.services.iter_mut().filter(|held| held.is_due(now)) {
             let job = held.start_knock(now);
             spawn_job(&self.plan, job, &self.events, |job, outcome| {
                 HoldEvent::Knocked(job, Box::new(outcome))
@@ -155,10 +173,65 @@ impl Holder {
         let Some(held) = self.services.iter_mut().find(|held| held.waits_for(job)) else {
             return Ok(());
         };
+        let former = held.close_former(&outcome);
+        let failed = !outcome.verdict.is_good();
         if let Some(change) = held.handle_outcome(&self.plan, outcome) {
             report::report_change(&self.plan, &change, self.json)?;
         }
+        // The server may be elsewhere by now.
+        if failed {
+            self.resolve_again(clock::read_boot_clock());
+        }
+        if let Some(job) = former {
+            // Nobody waits for it: where it fails, the grant ends by itself.
+            spawn_job(&self.plan, job, &self.events, |job, outcome| {
+                HoldEvent::Knocked(job, Box::new(outcome))
+            })?;
+        }
         Ok(())
+    }
+
+    /// Resolves the server's names again, beside all else.
+    fn resolve_again(&mut self, now: Duration) {
+        let plan = &self.plan;
+        // A touch is for one address.
+        if self.resolving || !plan.resolved.can_change() || plan.asks_for_touch() {
+            return;
+        }
+        self.named = now;
+        let (resolved, limit) = (plan.resolved.clone(), plan.timeout);
+        let events = self.events.clone();
+        let resolve = move || {
+            let found = resolve_names(&resolved.names, resolved.family, false, limit).ok();
+            let _ended = events.send(HoldEvent::Resolved(found));
+        };
+        self.resolving = thread::Builder::new().spawn(resolve).is_ok();
+    }
+
+    /// Knocks where the server's names lead now, and no more where they do not.
+    fn handle_names(&mut self, found: Option<Vec<SocketAddr>>) {
+        self.resolving = false;
+        let Some(found) = found else { return };
+        let now = clock::read_boot_clock();
+        for held in &mut self.services {
+            held.set_retired(!found.contains(&held.address), now);
+        }
+        self.services.retain(|held| !held.is_over(now));
+        let mut addresses: Vec<SocketAddr> =
+            self.services.iter().map(|held| held.address).collect();
+        let fresh: Vec<SocketAddr> =
+            found.iter().copied().filter(|one| !addresses.contains(one)).collect();
+        if fresh.is_empty() {
+            return;
+        }
+        let shown: Vec<String> = found.iter().map(|one| one.ip().to_string()).collect();
+        spa_keys::note!("spa-client: {} is at {} now", self.plan.host, shown.join(", "));
+        addresses.extend(&fresh);
+        self.plan = Arc::new(self.plan.with_addresses(addresses));
+        for service in 0..self.plan.services.len() {
+            let held = |address| HeldService::at_new_address(service, address, now);
+            self.services.extend(fresh.iter().copied().map(held));
+        }
     }
 
     /// Closes whatever may be open, each service from where it was opened last.

@@ -10,3 +10,4 @@ pub(crate) use key::{
     check_enrolled, find_identity, read_key, read_passphrase_fd, read_public_key, read_unlocked_key,
 };
 pub(crate) use settings::{BindSrc, Config, HostSettings};
+pub(crate) use ssh::{proxy_command_of, ssh_config_file};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::Deserialize;
 use spa_keys::file::{self, FileError};
-use spa_keys::{Failure, Folder, HostLine, printable};
+use spa_keys::{Failure, Folder, HostLine, check_settings, printable};
 
 use crate::address::{Family, parse_network};
 
@@ -62,7 +62,7 @@ impl Config {
     /// Reads the folder's settings; none when the file is not there.
     pub(crate) fn read_config(folder: &Folder) -> Result<Self, Failure> {
         let path = folder.config();
-        let text = match file::read_public(&path, MAX_CONFIG_BYTES) {
+        let text = match file::read_settings(&path, MAX_CONFIG_BYTES) {
             Err(FileError::Missing(_)) => return Ok(Self::default()),
             other => other?,
         };
@@ -73,12 +73,17 @@ impl Config {
 
     /// Parses the text of the file.
     pub(crate) fn parse_config(text: &str) -> Result<Self, Failure> {
-        toml::from_str(text).map_err(|error| {
+        let config: Self = toml::from_str(text).map_err(|error| {
             let error = error.to_string();
             let lines: Vec<String> =
                 error.lines().map(|line| printable(line).to_string()).collect();
             Failure::config(lines.join("\n"))
-        })
+        })?;
+        for (name, host) in &config.host {
+            check_settings(&host.addresses, &host.aliases, host.identity.as_deref())
+                .map_err(|error| Failure::config(format!("host {}: {error}", printable(name))))?;
+        }
+        Ok(config)
     }
 
     /// Returns the settings of a host; the default ones when there are none.

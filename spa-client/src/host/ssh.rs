@@ -1,6 +1,7 @@
 //! Names as ssh resolves them: `ssh -G`, so that every `Host`, `Match` and `Include` of ssh_config
 //! counts.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::address::Family;
@@ -14,16 +15,41 @@ pub(crate) struct SshName {
     pub(crate) family: Family,
 }
 
-/// Asks ssh; nothing when there is no ssh or it does not like the name.
-pub(crate) fn resolve_by_ssh(name: &str) -> Option<SshName> {
+/// Returns the path of the user's ssh_config.
+pub(crate) fn ssh_config_file() -> Option<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+    home.map(|home| home.join(".ssh/config"))
+}
+
+/// Runs `ssh -G` for a name; nothing when there is no ssh or it does not like the name.
+fn ask_ssh(name: &str) -> Option<String> {
     // ssh would take it for an option.
     if name.starts_with('-') {
         return None;
     }
     let mut command = Command::new("ssh");
+    // ssh looks into the home of its user's account, whatever HOME says.
+    let account = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
+    let moved = |file: &PathBuf| account.is_none_or(|account| !file.starts_with(account.dir));
+    if let Some(file) = ssh_config_file().filter(|file| file.exists()).filter(moved) {
+        command.arg("-F").arg(file);
+    }
     command.args(["-G", "--", name]).stdin(Stdio::null()).stderr(Stdio::null());
     let output = command.output().ok().filter(|output| output.status.success())?;
-    parse_ssh_config(&String::from_utf8_lossy(&output.stdout))
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Returns the ProxyCommand that ssh would use for a name, if any; nothing at all when ssh does not
+/// tell.
+pub(crate) fn proxy_command_of(name: &str) -> Option<Option<String>> {
+    let text = ask_ssh(name)?;
+    let command = text.lines().find_map(|line| line.strip_prefix("proxycommand "));
+    Some(command.filter(|command| *command != "none").map(str::to_owned))
+}
+
+/// Asks ssh; nothing when there is no ssh or it does not like the name.
+pub(crate) fn resolve_by_ssh(name: &str) -> Option<SshName> {
+    parse_ssh_config(&ask_ssh(name)?)
 }
 
 /// Parses the output of `ssh -G`.

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use spa_keys::{ServiceProto, printable};
-use spa_proto::{Ack, Op, Reason, Status};
+use spa_proto::{Op, Status};
 
 use super::Job;
 use super::confirm::{Confirmed, Confirming};
@@ -29,6 +29,7 @@ pub(crate) fn attempt_job(plan: &Plan, job: &Job) -> Outcome {
     let mut knock = Knock::new(plan, name, job.address, job.op).with_cancellation(&job.cancelled);
     let port = if job.op == Op::Close { None } else { find_probe_target(plan, name, job) };
     knock = knock.with_test_port(port);
+    knock.for_addr = job.for_addr;
     if port.is_none() && job.op != Op::Close {
         plan.log_verbose(|| format!("{}: no TCP port to test", printable(name)));
     }
@@ -47,7 +48,7 @@ pub(crate) fn attempt_job(plan: &Plan, job: &Job) -> Outcome {
     if outcome.ack.is_none() {
         outcome.at = clock::read_boot_clock();
     }
-    (outcome.local, outcome.bound, outcome.icmp) = (knock.local, knock.bound, knock.icmp.get());
+    knock.describe_path(&mut outcome);
     outcome
 }
 
@@ -64,22 +65,24 @@ fn attempt_session(
         KnockResult::NotSent(error) => return Some(Verdict::NotSent(error.to_string())),
         KnockResult::Silence => return Some(Verdict::Silence),
         KnockResult::NotHidden(stream) => {
-            warn_not_hidden(plan, job, &stream);
+            outcome.open_port = stream.peer_addr().ok().map(|peer| peer.port());
             outcome.stream = Some(stream);
             return Some(Verdict::NotHidden);
         }
+        KnockResult::Translated(ack, rtt) => {
+            outcome.note_answer(ack, rtt);
+            return Some(Verdict::Translated);
+        }
         KnockResult::Ack(ack, rtt) => (ack, rtt),
     };
-    outcome.ack = Some((ack, rtt));
-    outcome.skew_ms = Some(clock::measure_offset(ack.server_ms));
-    outcome.at = clock::read_boot_clock();
+    outcome.note_answer(ack, rtt);
     if ack.status != Status::Granted {
-        return Some(refusal_verdict(&ack));
+        return Some(Verdict::of_refusal(&ack));
     }
     if job.op == Op::Close {
         return Some(Verdict::Closed);
     }
-    if plan.is_relayed(knock.local, ack.observed.ip()) {
+    if knock.is_relayed(&ack) {
         return Some(close_relayed(plan, job, ack.observed.ip()));
     }
     let mut confirming = Confirming::begin(knock, &ack);
@@ -105,7 +108,7 @@ fn attempt_session(
             }
             Confirmed::Refused(ack) => {
                 outcome.ack = Some((ack, rtt));
-                return Some(refusal_verdict(&ack));
+                return Some(Verdict::of_refusal(&ack));
             }
             Confirmed::Lost => return None,
         }
@@ -125,19 +128,6 @@ fn attempt_session(
     }
 }
 
-/// Warns of a port that is open although nobody answers: the server is off, with its rules, or an
-/// earlier grant still lives.
-fn warn_not_hidden(plan: &Plan, job: &Job, stream: &TcpStream) {
-    let port = stream.peer_addr().map_or(0, |peer| peer.port());
-    spa_keys::note!(
-        "spa-client: warning: {host} does not answer the knock, and port {port} of {} takes \
-         connections all the same: nothing hides it, or it is still open from an earlier knock. \
-         spa-server is probably stopped; on the server: systemctl status spa-server",
-        job.address.ip(),
-        host = plan.host
-    );
-}
-
 /// Finds the address and port where a connection proves that the service is open.
 fn find_probe_target(plan: &Plan, name: &str, job: &Job) -> Option<SocketAddr> {
     let own = || plan.line.service(name).filter(|service| service.proto == ServiceProto::Tcp);
@@ -146,17 +136,6 @@ fn find_probe_target(plan: &Plan, name: &str, job: &Job) -> Option<SocketAddr> {
     // The rest stays: a link-local address is nothing without its interface.
     target.set_port(port);
     Some(target)
-}
-
-/// Returns the verdict of an answer that is no grant.
-fn refusal_verdict(ack: &Ack) -> Verdict {
-    match ack.status {
-        Status::Busy => Verdict::Busy(ack.reason),
-        Status::Stale if ack.reason == Reason::Fence => Verdict::Fence(ack.ttl_s),
-        Status::Stale if ack.reason == Reason::Floor && ack.ttl_s > 0 => Verdict::Floor(ack.ttl_s),
-        Status::Stale => Verdict::Clock(clock::measure_offset(ack.server_ms)),
-        _ => Verdict::Denied(ack.reason),
-    }
 }
 
 /// Proves a grant by a connection, if there is a port to test.

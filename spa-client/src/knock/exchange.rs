@@ -14,7 +14,8 @@ use spa_proto::{
 };
 
 use super::icmp::{IcmpError, ask_for_errors};
-use crate::address::{find_source_address, is_public_address};
+use super::outcome::Outcome;
+use crate::address::find_source_address;
 use crate::clock;
 use crate::host::BindSrc;
 use crate::plan::{Plan, SessionKeys};
@@ -38,6 +39,9 @@ pub(crate) enum KnockResult {
     Silence,
     /// No answer, and the port to test takes this connection all the same.
     NotHidden(TcpStream),
+    /// No answer to a knock that names our address, and this one to the question under which
+    /// address the server sees us: another one.
+    Translated(Ack, Duration),
     /// Nothing could be sent.
     NotSent(io::Error),
 }
@@ -68,8 +72,13 @@ pub(crate) struct Knock<'a> {
     pub(crate) icmp: Cell<Option<IcmpError>>,
     /// Port to test once when no key of the server is answered.
     test_port: Option<SocketAddr>,
-    /// Time that signing has taken in all: a touch is the user's time, and not the network's.
-    pub(crate) signing: Duration,
+    /// Set when only the address that the server sees is of interest.
+    asks_how_seen: bool,
+    /// Set when that was asked.
+    asked_how_seen: bool,
+    /// Time that does not count: signing, since a touch is the user's, and waits that the server
+    /// has asked for.
+    pub(crate) excused: Duration,
     sent_any: bool,
     /// Our clock minus the server's, in milliseconds, once the server has found our time wrong;
     /// nobody keeps it.
@@ -93,7 +102,7 @@ pub(crate) struct LiveSession {
 impl<'a> Knock<'a> {
     /// Makes a knock that gives up after the plan's timeout.
     pub(crate) fn new(plan: &'a Plan, service: &'a str, target: SocketAddr, op: Op) -> Self {
-        let deadline = Instant::now() + plan.timeout;
+        let deadline = plan.knock_deadline();
         Self {
             plan,
             service,
@@ -109,7 +118,9 @@ impl<'a> Knock<'a> {
             unconfirmed: None,
             icmp: Cell::default(),
             test_port: None,
-            signing: Duration::ZERO,
+            asks_how_seen: false,
+            asked_how_seen: false,
+            excused: Duration::ZERO,
             sent_any: false,
             clock_offset_ms: None,
             turn: 0,
@@ -127,6 +138,12 @@ impl<'a> Knock<'a> {
     pub(crate) fn with_cancellation(mut self, cancelled: &'a AtomicBool) -> Self {
         self.cancelled = Some(cancelled);
         self
+    }
+
+    /// Notes in an outcome which way the packets went.
+    pub(super) fn describe_path(&self, outcome: &mut Outcome) {
+        (outcome.local, outcome.bound) = (self.local, self.bound);
+        outcome.icmp = self.icmp.get();
     }
 
     /// Returns true if time is up or nobody waits any more.
@@ -160,8 +177,11 @@ impl<'a> Knock<'a> {
                     let tried = self.test_port.take();
                     let stream = tried
                         .and_then(|port| TcpStream::connect_timeout(&port, TEST_PATIENCE).ok());
-                    match stream {
-                        Some(stream) => return KnockResult::NotHidden(stream),
+                    if let Some(stream) = stream {
+                        return KnockResult::NotHidden(stream);
+                    }
+                    match self.ask_how_seen() {
+                        Some((ack, rtt)) => return KnockResult::Translated(ack, rtt),
                         None if self.is_last_touch() => return last,
                         None => self.switch_server_key(),
                     }
@@ -192,7 +212,7 @@ impl<'a> Knock<'a> {
                     }
                     _ => {
                         // What goes to somebody else is never confirmed.
-                        if ack.provisional && !self.plan.is_relayed(self.local, ack.observed.ip()) {
+                        if ack.provisional && !self.is_relayed(&ack) {
                             self.unconfirmed = Some(live);
                         }
                         return KnockResult::Ack(ack, rtt);
@@ -205,6 +225,30 @@ impl<'a> Knock<'a> {
         }
     }
 
+    /// Returns true if this answer tells of another address than ours must be.
+    pub(super) fn is_relayed(&self, ack: &Ack) -> bool {
+        self.plan.is_relayed(self.local, self.target.ip(), ack.observed.ip())
+    }
+
+    /// Asks once under which address the server sees us, when nothing has answered knocks that name
+    /// our own. It is asked by a close of nothing: an open knock without the address would be worth
+    /// something to a relay that drops the one with it. The answer, if the address is another one.
+    fn ask_how_seen(&mut self) -> Option<(Ack, Duration)> {
+        let asks = self.bound && !self.asked_how_seen && !self.plan.asks_for_touch();
+        if !asks {
+            return None;
+        }
+        self.asked_how_seen = true;
+        let mut ask = Knock::new(self.plan, "", self.target, Op::Close);
+        (ask.asks_how_seen, ask.turn, ask.cancelled) = (true, self.turn, self.cancelled);
+        ask.clock_offset_ms = self.clock_offset_ms;
+        ask.deadline = Instant::now() + RESEND_AFTER * 2;
+        let live = ask.start_session().ok()?;
+        let (answer, rtt) = ask.exchange_session(&live).ok()??;
+        let differs = self.local.is_some_and(|local| local != answer.ack.observed.ip());
+        differs.then_some((answer.ack, rtt))
+    }
+
     /// Starts a session with a fresh time stamp, from the address that the kernel chooses now.
     pub(crate) fn start_session(&mut self) -> io::Result<LiveSession> {
         let local = find_source_address(self.target)?;
@@ -214,7 +258,8 @@ impl<'a> Knock<'a> {
         ask_for_errors(&socket);
         self.local = Some(local.ip());
         self.bound = match self.plan.bind_src {
-            BindSrc::Auto => is_public_address(local.ip()) || self.plan.expects_only(local.ip()),
+            _ if self.asks_how_seen => false,
+            BindSrc::Auto => self.plan.is_seen_as(local.ip(), self.target.ip()),
             BindSrc::Always => true,
             BindSrc::Never => false,
         };
@@ -253,7 +298,7 @@ impl<'a> Knock<'a> {
             }
         };
         let session = session.map_err(io::Error::other)?;
-        self.signing += begun.elapsed();
+        self.excused += begun.elapsed();
         self.deadline += begun.elapsed();
         self.plan.log_verbose(|| {
             format!(
@@ -434,6 +479,7 @@ impl<'a> Knock<'a> {
             );
         }
         self.deadline += wait;
+        self.excused += wait;
         std::thread::sleep(wait);
     }
 }

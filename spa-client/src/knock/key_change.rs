@@ -1,11 +1,13 @@
 //! ENROL and REKEY, asked until it is known what came of it.
 
-use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use spa_keys::{Service, ServiceProto};
 use spa_proto::{Op, Psk, Reason, Status};
 
 use super::exchange::{Knock, KnockResult};
+use super::outcome::{Outcome, Verdict};
 use crate::plan::Plan;
 
 /// Time for one address before the next one: a lost packet and its repetitions.
@@ -15,16 +17,10 @@ const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) enum KeyChange {
     /// The server has the new keys, and this is the pair's new psk.
     Done(Psk),
-    /// It says no, and does not know the new keys either.
-    Denied(Reason),
-    /// It could not now.
-    Busy(Reason),
-    /// No answer: nobody knows.
-    Silence,
     /// This server never answers: nobody knows.
     Unheard,
-    /// Nothing could be sent.
-    NotSent(io::Error),
+    /// It has not, or nobody knows: what came of the last request at each address.
+    Failed(Vec<Outcome>),
 }
 
 /// Use of an ML-KEM key in a request for new keys.
@@ -53,31 +49,44 @@ impl KemUse {
 /// between: an answer that was lost is found that way, in this run or the next. With one only an
 /// answer tells the new psk, and the server gives the same one to whoever asks again.
 pub(crate) fn request_key_change(old: &Plan, new: &Plan, op: Op, kem: KemUse) -> KeyChange {
-    let mut deadline = Instant::now() + old.timeout;
+    let mut deadline = old.knock_deadline();
     let mut forms = kem.forms();
     loop {
-        let (last, form, signing) = request_once(old, op, &forms, deadline);
-        deadline += signing;
-        match last {
-            KeyChange::Done(psk) => return KeyChange::Done(psk),
-            _ if old.line.ack && kem != KemUse::Always && is_known(new, deadline) => {
-                return KeyChange::Done(new.line.psk.clone());
-            }
-            // What an earlier request in the other form has brought about is told to that form.
-            KeyChange::Denied(Reason::NewKeys) if forms.len() > 1 => {
-                forms.retain(|other| *other != form);
-            }
-            KeyChange::Denied(reason) => return KeyChange::Denied(reason),
-            last if Instant::now() >= deadline || matches!(last, KeyChange::Unheard) => {
-                return last;
-            }
-            _ => {}
+        let (last, form, excused) = request_once(old, op, &forms, deadline);
+        deadline += excused;
+        let outcomes = match last {
+            KeyChange::Failed(outcomes) => outcomes,
+            settled => return settled,
+        };
+        let answered =
+            |wanted: fn(&Verdict) -> bool| outcomes.iter().any(|one| wanted(&one.verdict));
+        // Another moment changes nothing about these; fence and floor have been waited for once.
+        let is_settled = |verdict: &Verdict| {
+            matches!(
+                verdict,
+                Verdict::Clock(_) | Verdict::Fence(_) | Verdict::Floor(_) | Verdict::Translated
+            )
+        };
+        if answered(is_settled) {
+            return KeyChange::Failed(outcomes);
+        }
+        if old.line.ack && kem != KemUse::Always && is_known(new, deadline) {
+            return KeyChange::Done(new.line.psk.clone());
+        }
+        // What an earlier request in the other form has brought about is told to that form.
+        if answered(|verdict| *verdict == Verdict::Denied(Reason::NewKeys)) && forms.len() > 1 {
+            forms.retain(|other| *other != form);
+            continue;
+        }
+        let is_denied = answered(|verdict| matches!(verdict, Verdict::Denied(_)));
+        if is_denied || Instant::now() >= deadline {
+            return KeyChange::Failed(outcomes);
         }
     }
 }
 
 /// Requests new keys once at each address in each form, until one decides; with the last form, and
-/// the time that signing took.
+/// the time that does not count.
 fn request_once(
     old: &Plan,
     op: Op,
@@ -88,35 +97,61 @@ fn request_once(
     let turn = if old.asks_for_touch() { old.timeout } else { ADDRESS_TIMEOUT };
     // A server that does not take a form is silent to it, at every address.
     let turn = turn / u32::try_from(forms.len()).unwrap_or(1);
-    let (mut last, mut last_form, mut signing) = (KeyChange::Silence, false, Duration::ZERO);
+    let (mut outcomes, mut last_form) = (Vec::new(), false);
+    let (mut excused, mut unheard) = (Duration::ZERO, false);
+    let tcp = |service: &&Service| old.line.ack && service.proto == ServiceProto::Tcp;
+    let port = old.line.services.iter().find(tcp).map(|service| service.port);
     for address in &old.addresses {
+        let mut outcome = Outcome::without_answer(0, address.ip());
         for &form in forms {
             last_form = form;
-            let mut knock = Knock::new(old, "", *address, op);
+            let test = port.map(|port| with_port(*address, port));
+            let mut knock = Knock::new(old, "", *address, op).with_test_port(test);
             knock.kem = form;
-            knock.deadline = (deadline + signing).min(Instant::now() + turn);
+            knock.deadline = (deadline + excused).min(Instant::now() + turn);
             let answer = knock.knock_until_answered();
-            signing += knock.signing;
-            last = match answer {
-                KnockResult::NotSent(error) => KeyChange::NotSent(error),
-                KnockResult::Silence if !old.line.ack => KeyChange::Unheard,
-                KnockResult::Silence | KnockResult::NotHidden(_) => KeyChange::Silence,
-                KnockResult::Ack(ack, _) => match ack.status {
-                    Status::Granted => match old.successor_psk(form, knock.ciphertext.as_ref()) {
-                        Some(psk) => return (KeyChange::Done(psk), form, signing),
+            excused += knock.excused;
+            match answer {
+                KnockResult::NotSent(error) => {
+                    outcome.verdict = Verdict::NotSent(error.to_string());
+                }
+                KnockResult::Silence => unheard |= !old.line.ack,
+                KnockResult::NotHidden(_) => outcome.open_port = port,
+                KnockResult::Translated(ack, rtt) => {
+                    outcome.note_answer(ack, rtt);
+                    outcome.verdict = Verdict::Translated;
+                }
+                KnockResult::Ack(ack, rtt) => {
+                    outcome.note_answer(ack, rtt);
+                    match old.successor_psk(form, knock.ciphertext.as_ref()) {
+                        _ if ack.status != Status::Granted => {
+                            outcome.verdict = Verdict::of_refusal(&ack);
+                        }
+                        Some(psk) => return (KeyChange::Done(psk), form, excused),
                         // It has left out what makes the psk.
-                        None => KeyChange::Silence,
-                    },
-                    Status::Denied => return (KeyChange::Denied(ack.reason), form, signing),
-                    Status::Stale | Status::Busy => KeyChange::Busy(ack.reason),
-                },
-            };
-            if !matches!(last, KeyChange::Silence) {
+                        None => {}
+                    }
+                }
+            }
+            knock.describe_path(&mut outcome);
+            if outcome.verdict != Verdict::Silence {
                 break;
             }
         }
+        let decides = matches!(outcome.verdict, Verdict::Denied(_) | Verdict::Clock(_));
+        outcomes.push(outcome);
+        if decides {
+            break;
+        }
     }
-    (last, last_form, signing)
+    let settled = if unheard { KeyChange::Unheard } else { KeyChange::Failed(outcomes) };
+    (settled, last_form, excused)
+}
+
+/// Returns the address with this port; the rest stays, an interface among it.
+fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+    address.set_port(port);
+    address
 }
 
 /// Returns true if the server knows this pair: whatever it answers, only it can.

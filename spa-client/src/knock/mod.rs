@@ -15,7 +15,7 @@ pub(crate) use key_change::{KemUse, KeyChange, is_known, request_key_change};
 pub(crate) use outcome::{Outcome, Verdict};
 pub(crate) use parallel::{knock_at_all, note_unknown_services, spawn_job};
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -30,6 +30,8 @@ pub(crate) struct Job {
     pub(crate) address: SocketAddr,
     /// Operation to ask for.
     pub(crate) op: Op,
+    /// Address to close at, when it is not the one that the knock comes from.
+    pub(crate) for_addr: Option<IpAddr>,
     /// TCP port to connect to, when it is not the service's own.
     pub(crate) port: Option<u16>,
     /// Set when nobody waits for the answer any more.
@@ -39,6 +41,6 @@ pub(crate) struct Job {
 impl Job {
     /// Makes a job whose proof is the service's own port.
     pub(crate) fn new(service: usize, address: SocketAddr, op: Op) -> Self {
-        Self { service, address, op, port: None, cancelled: Arc::default() }
+        Self { service, address, op, for_addr: None, port: None, cancelled: Arc::default() }
     }
 }

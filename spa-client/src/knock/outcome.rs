@@ -3,7 +3,7 @@
 use std::net::{IpAddr, TcpStream};
 use std::time::Duration;
 
-use spa_proto::{Ack, Reason};
+use spa_proto::{Ack, Reason, Status};
 
 use super::icmp::IcmpError;
 use crate::clock;
@@ -20,6 +20,8 @@ pub(crate) struct Outcome {
     pub(crate) bound: bool,
     /// Last error that the network has reported on its packets.
     pub(crate) icmp: Option<IcmpError>,
+    /// Port that took a connection although nobody has answered.
+    pub(crate) open_port: Option<u16>,
     /// The last answer, and how long it took.
     pub(crate) ack: Option<(Ack, Duration)>,
     /// Result.
@@ -39,6 +41,13 @@ impl Outcome {
         self.ack.is_some_and(|(ack, _)| ack.rekey_wanted)
     }
 
+    /// Notes the last answer.
+    pub(super) fn note_answer(&mut self, ack: Ack, rtt: Duration) {
+        self.ack = Some((ack, rtt));
+        self.skew_ms = Some(clock::measure_offset(ack.server_ms));
+        self.at = clock::read_boot_clock();
+    }
+
     /// Makes the outcome of a knock that was silent until nobody waited for it any more,
     /// because another address was open.
     pub(crate) fn without_answer(service: usize, address: IpAddr) -> Self {
@@ -48,6 +57,7 @@ impl Outcome {
             local: None,
             bound: false,
             icmp: None,
+            open_port: None,
             ack: None,
             verdict: Verdict::Silence,
             skew_ms: None,
@@ -76,6 +86,8 @@ pub(crate) enum Verdict {
         /// Set when the server has confirmed the close.
         closed: bool,
     },
+    /// No answer to a knock that names our address, and the server sees us under another one.
+    Translated,
     /// Granted, and connections are refused: nothing listens there.
     Refused,
     /// Granted, and connections stay unanswered.
@@ -97,6 +109,17 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
+    /// Makes the verdict of an answer that is no grant.
+    pub(super) fn of_refusal(ack: &Ack) -> Self {
+        match ack.status {
+            Status::Busy => Self::Busy(ack.reason),
+            Status::Stale if ack.reason == Reason::Fence => Self::Fence(ack.ttl_s),
+            Status::Stale if ack.reason == Reason::Floor && ack.ttl_s > 0 => Self::Floor(ack.ttl_s),
+            Status::Stale => Self::Clock(clock::measure_offset(ack.server_ms)),
+            _ => Self::Denied(ack.reason),
+        }
+    }
+
     /// Returns true if the knock did what it was for.
     pub(crate) fn is_good(&self) -> bool {
         matches!(self, Self::Open { .. } | Self::NotHidden | Self::Asked | Self::Closed)
@@ -108,7 +131,7 @@ impl Verdict {
             Self::Open { .. } | Self::NotHidden | Self::Asked | Self::Closed => 0,
             Self::Relayed { .. } => 1,
             Self::Refused => 1,
-            Self::Unreachable => 2,
+            Self::Translated | Self::Unreachable => 2,
             Self::Denied(_) => 3,
             Self::Clock(_) => 4,
             Self::Fence(_) | Self::Floor(_) => 5,
@@ -126,6 +149,7 @@ impl Verdict {
             Self::Asked => "asked",
             Self::Closed => "closed",
             Self::Relayed { .. } => "relayed",
+            Self::Translated => "translated",
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
             Self::Denied(reason) | Self::Busy(reason) => reason.word(),

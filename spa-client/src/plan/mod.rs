@@ -6,20 +6,26 @@ pub(crate) use session_keys::SessionKeys;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, LastAnswer, after_answer};
 use spa_proto::{Ack, HedgeKey, KemCiphertext, NewKeys, Op, Psk, ServerKeys, SessionParts, Status};
 
-use crate::address::{Family, find_source_address, has_address, is_public_address, resolve_names};
+use crate::address::{
+    Family, ResolvedNames, discover_prefixes, find_source_address, has_address, is_public_address,
+    is_translated,
+};
 use crate::cli::{KnockOptions, Target};
 use crate::clock::describe_offset;
 use crate::host::{
     BindSrc, Config, FoundHost, check_enrolled, find_host, find_identity, read_key,
     read_passphrase_fd, read_unlocked_key,
 };
+
+/// Shortest time for a knock, however long its names took.
+const MIN_KNOCK_TIME: Duration = Duration::from_millis(300);
 
 /// Plan of one run.
 pub(crate) struct Plan {
@@ -29,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) line: HostLine,
     /// Addresses to knock at.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// Names that gave the addresses.
+    pub(crate) resolved: ResolvedNames,
     /// Addresses that are left out, because each would cost a touch of its own.
     pub(crate) left_out: Vec<SocketAddr>,
     /// Names of the services to knock for.
@@ -41,6 +49,10 @@ pub(crate) struct Plan {
     pub(crate) expected: Vec<IpNet>,
     /// Time to try.
     pub(crate) timeout: Duration,
+    /// End of the time for the first knocks, which resolving names is part of; `None`: it is over.
+    first_deadline: Option<Instant>,
+    /// Prefixes of this network's translator to IPv4, when they were asked for.
+    nat64: OnceLock<Vec<Ipv6Net>>,
     /// Set by `-v`.
     pub(crate) verbose: bool,
     /// Fingerprint of this client's key.
@@ -84,12 +96,12 @@ impl Plan {
         let names = match &ssh_host_name {
             // Where ssh will connect to, which decides the family; the line's names are the way out
             // without a resolver.
-            Some(name) if settings.addresses.is_empty() && has_address(name) => {
+            Some(name) if settings.addresses.is_empty() && has_address(name, options.timeout) => {
                 std::slice::from_ref(name)
             }
             _ => settings.knock_names(&line),
         };
-        let addresses = resolve_names(names, family, options.verbose)?;
+        let resolved = ResolvedNames::resolve(names, family, options.verbose, options.timeout)?;
 
         let expected = if options.expect_address.is_empty() {
             settings.expect_address
@@ -97,7 +109,7 @@ impl Plan {
             options.expect_address.clone()
         };
         let lines = folder.read_host_lines(&host)?;
-        let plan = Self::from_enrolment(host, line, secret, addresses, options)?.with_lines(lines);
+        let plan = Self::from_enrolment(host, line, secret, resolved, options)?.with_lines(lines);
         Ok(Self {
             folder: Some(folder),
             services: target.services.iter().cloned().map(String::from).collect(),
@@ -113,7 +125,7 @@ impl Plan {
         host: String,
         line: HostLine,
         secret: Identity,
-        addresses: Vec<SocketAddr>,
+        resolved: ResolvedNames,
         options: &KnockOptions,
     ) -> Result<Self, Failure> {
         let public = secret.public();
@@ -123,12 +135,17 @@ impl Plan {
         let mut plan = Self {
             host,
             line,
-            addresses,
+            addresses: resolved.addresses.clone(),
+            first_deadline: Some(
+                Instant::now() + options.timeout.saturating_sub(resolved.took).max(MIN_KNOCK_TIME),
+            ),
+            resolved,
             left_out: Vec::new(),
             services: Vec::new(),
             ttl_s: 0,
             bind_src: BindSrc::Auto,
-            expected: Vec::new(),
+            expected: options.expect_address.clone(),
+            nat64: OnceLock::new(),
             timeout: options.timeout,
             verbose: options.verbose,
             fingerprint: Fingerprint::from(&public),
@@ -154,23 +171,45 @@ impl Plan {
             read_unlocked_key(&folder.key_of(line)).filter(|key| line.is_for(&key.public()))?;
         let keys = SessionKeys::derive_keys(line.clone(), &secret)?;
         let plan = Self {
-            host: self.host.clone(),
             line: line.clone(),
-            addresses: self.addresses.clone(),
-            left_out: self.left_out.clone(),
-            services: self.services.clone(),
-            expected: self.expected.clone(),
             fingerprint: Fingerprint::from(&secret.public()),
             hedge: secret.secret().hedge_key(),
             secret,
-            successor: None,
             session_keys: Mutex::new(vec![Arc::new(keys)]),
-            folder: self.folder.clone(),
-            warned: AtomicBool::new(false),
-            clock_told: AtomicBool::new(false),
-            ..*self
+            ..self.with_addresses(self.addresses.clone())
         };
         Some(plan.with_lines(lines))
+    }
+
+    /// Copies the plan for later knocks, at these addresses.
+    pub(crate) fn with_addresses(&self, addresses: Vec<SocketAddr>) -> Self {
+        Self {
+            host: self.host.clone(),
+            line: self.line.clone(),
+            addresses,
+            resolved: self.resolved.clone(),
+            first_deadline: None,
+            nat64: OnceLock::new(),
+            left_out: self.left_out.clone(),
+            services: self.services.clone(),
+            expected: self.expected.clone(),
+            fingerprint: self.fingerprint,
+            hedge: self.secret.secret().hedge_key(),
+            secret: self.secret.clone(),
+            successor: None,
+            session_keys: Mutex::new(
+                self.session_keys.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            ),
+            folder: self.folder.clone(),
+            warned: AtomicBool::new(self.warned.load(Ordering::Relaxed)),
+            clock_told: AtomicBool::new(self.clock_told.load(Ordering::Relaxed)),
+            ..*self
+        }
+    }
+
+    /// Returns the moment to give up a knock that begins now.
+    pub(crate) fn knock_deadline(&self) -> Instant {
+        self.first_deadline.unwrap_or_else(|| Instant::now() + self.timeout)
     }
 
     /// Sets the keys that ENROL or REKEY brings.
@@ -224,24 +263,44 @@ impl Plan {
         self.services.get(index).map_or("", String::as_str)
     }
 
-    /// Returns true if the user has said that we appear under this very address. In a wider network
-    /// a translator may give us another one.
-    pub(crate) fn expects_only(&self, local: IpAddr) -> bool {
-        let mut same_family =
-            self.expected.iter().filter(|net| net.addr().is_ipv4() == local.is_ipv4()).peekable();
-        same_family.peek().is_some() && same_family.all(|net| *net == IpNet::from(local))
+    /// Returns true if the server certainly sees us under this address of ours: it is the only one
+    /// that the user expects, or a public one that is expected too, and nothing is known that would
+    /// replace it.
+    pub(crate) fn is_seen_as(&self, local: IpAddr, target: IpAddr) -> bool {
+        let same_family =
+            || self.expected.iter().filter(|net| net.addr().is_ipv4() == local.is_ipv4());
+        let is_expected = || same_family().any(|net| net.contains(&local));
+        // In a network that is wider than one address a translator may give us another one.
+        let is_likely = match same_family().next() {
+            None => is_public_address(local),
+            Some(_) if is_public_address(local) => is_expected(),
+            Some(_) => same_family().all(|net| *net == IpNet::from(local)),
+        };
+        is_likely && !self.is_translated(target)
+    }
+
+    /// Returns true if a translator to IPv4 answers for this address of the server.
+    pub(crate) fn is_translated(&self, target: IpAddr) -> bool {
+        target.is_ipv6() && is_translated(target, self.nat64.get_or_init(discover_prefixes))
     }
 
     /// Returns true if the server saw somebody else. Behind an address translator it always sees
     /// another address than ours, so that alone is evidence only when ours is a public one, or when
     /// the user has said under which address we appear.
-    pub(crate) fn is_relayed(&self, local: Option<IpAddr>, observed: IpAddr) -> bool {
+    pub(crate) fn is_relayed(
+        &self,
+        local: Option<IpAddr>,
+        target: IpAddr,
+        observed: IpAddr,
+    ) -> bool {
         let same_family =
             || self.expected.iter().filter(|net| net.addr().is_ipv4() == observed.is_ipv4());
         if same_family().next().is_some() {
             return !same_family().any(|net| net.contains(&observed));
         }
-        local.is_some_and(|local| is_public_address(local) && local != observed)
+        local.is_some_and(|local| {
+            local != observed && is_public_address(local) && !self.is_translated(target)
+        })
     }
 
     /// Knocks by these lines instead, which differ in the server's key.

@@ -2,6 +2,7 @@
 
 use spa_keys::{Failure, printable};
 
+use super::explanation::{Purpose, explain_failure};
 use super::json::report_object;
 use super::text::{describe_success, note_answer};
 use crate::knock::Outcome;
@@ -39,11 +40,12 @@ pub(crate) fn report_change(plan: &Plan, change: &Change, json: bool) -> Result<
             spa_keys::note!("spa-client: {}{from}", describe_success(plan, service, one, &[one]))
         }
         ChangeKind::Lost => spa_keys::note!(
-            "spa-client: {} on {} is no longer open at {} ({}); retrying",
+            "spa-client: {} on {} is no longer open at {} ({}); retrying\nspa-client: {}",
             printable(service),
             plan.host,
             one.address,
-            one.verdict.word()
+            one.verdict.word(),
+            explain_failure(plan, Purpose::Service(service), &[one])
         ),
     }
     if json {

@@ -3,14 +3,12 @@
 mod change;
 mod explanation;
 mod json;
-mod key_change;
 mod progress;
 mod restored;
 mod text;
 
 pub(crate) use change::{Change, ChangeKind, report_change};
-pub(crate) use explanation::{explain_failure, explain_silence};
-pub(crate) use key_change::explain_key_change;
+pub(crate) use explanation::{Purpose, explain_failure};
 pub(crate) use progress::Progress;
 
 use spa_keys::{Failure, exit, printable};
@@ -48,6 +46,7 @@ pub(crate) fn report_outcomes(
 
 /// Says on standard error what is not good; the exit code as of [`report_outcomes`].
 pub(crate) fn report_problems(plan: &Plan, outcomes: &[Outcome], op: Op) -> u8 {
+    warn_if_not_hidden(plan, outcomes);
     let mut code = exit::OK;
     for (service, all) in group_by_service(plan, outcomes) {
         let Some(best) = most_telling(&all) else { continue };
@@ -55,7 +54,7 @@ pub(crate) fn report_problems(plan: &Plan, outcomes: &[Outcome], op: Op) -> u8 {
         let found = if best.verdict.is_good() {
             report_partial_success(plan, service, &all, op)
         } else {
-            let failure = explain_failure(plan, service, best, &all);
+            let failure = explain_failure(plan, Purpose::Service(service), &all);
             spa_keys::note!("spa-client: {failure}");
             failure.code
         };
@@ -64,11 +63,20 @@ pub(crate) fn report_problems(plan: &Plan, outcomes: &[Outcome], op: Op) -> u8 {
     code
 }
 
+/// Warns of ports that take connections although nobody has answered.
+pub(crate) fn warn_if_not_hidden(plan: &Plan, outcomes: &[Outcome]) {
+    for one in outcomes.iter().filter(|one| one.verdict == Verdict::NotHidden) {
+        let purpose = Purpose::Service(plan.service_name(one.service));
+        spa_keys::note!("spa-client: warning: {}", explain_failure(plan, purpose, &[one]));
+    }
+}
+
 /// Reports on standard error a service that is good at one address and not at another.
 fn report_partial_success(plan: &Plan, service: &str, all: &[&Outcome], op: Op) -> u8 {
     if op != Op::Close {
         for one in all.iter().filter(|one| matches!(one.verdict, Verdict::Relayed { .. })) {
-            spa_keys::note!("spa-client: warning: {}", explain_failure(plan, service, one, &[one]));
+            let failure = explain_failure(plan, Purpose::Service(service), &[one]);
+            spa_keys::note!("spa-client: warning: {failure}");
         }
         warn_of_other_family(service, all);
         return exit::OK;

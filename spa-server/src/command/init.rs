@@ -12,6 +12,7 @@ use spa_keys::file::{self, FileError};
 use spa_keys::{Fingerprint, key_file, note, printable};
 use spa_proto::ServerSecret;
 
+use super::table::describe_way_in;
 use super::{ConfigArg, DEFAULT_CONFIG, output};
 use crate::config::surroundings;
 use crate::config::{self, SecretFile, Surroundings, load_alone};
@@ -81,6 +82,11 @@ impl InitArgs {
                 hosts.join(" and ")
             ),
             hosts => note!("clients are told to knock at {}", hosts.join(" and ")),
+        }
+        let shown: Vec<String> = ports.iter().map(ToString::to_string).collect();
+        note!("{}", describe_way_in(&shown.join(", ")));
+        if let Some(problem) = host_check::describe_wrong_clock() {
+            note!("warning: {problem}");
         }
         note!(
             "ssh ({}) stays visible until a client has opened it once",

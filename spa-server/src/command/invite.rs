@@ -15,12 +15,13 @@ use super::enrolment::{
     replace_failure,
 };
 use super::rights::{Rights, warn_of_end};
-use super::table::{table, words};
+use super::table::{describe_way_in, table, words};
 use super::{ConfigArg, output, qr};
 use crate::config::clients::{self, enrolled_file};
 use crate::config::{Loaded, Secret};
 use crate::config::{server_key, surroundings};
 use crate::domain::dates;
+use crate::host_check::describe_wrong_clock;
 use spa_keys::duration::{self, DurationError};
 
 /// Longest lifetime of an invitation: it lies in somebody's mailbox.
@@ -118,6 +119,10 @@ impl InviteArgs {
                  client remove {name}"
             )));
         }
+        // It would have expired when the clock is set.
+        if let Some(problem) = describe_wrong_clock() {
+            return Err(Failure::failed(format!("no invitation was made: {problem}")));
+        }
         let server = server_key(&loaded.config.server.key, &surroundings(false))?;
         let secret =
             InvitationSecret::generate().map_err(|error| Failure::failed(error.to_string()))?;
@@ -130,6 +135,7 @@ impl InviteArgs {
             &self.hosts,
             &LineKeys { server: &server, client: &public, psk: &psk },
         )?;
+        let ports = host.sequence.describe_ports();
         let text = Invitation::new(secret, host).to_text();
         let text = text.map_err(|error| Failure::failed(error.to_string()))?;
         let code = qr::make_code(text.expose());
@@ -170,6 +176,7 @@ impl InviteArgs {
             "give this line to one device: whoever uses it first is let in. On the device: spa \
              join -"
         );
+        spa_keys::note!("{}", describe_way_in(&ports));
         if self.json {
             let answer = json!({
                 "version": 1, "name": name, "line": text.expose(), "until-ms": until_ms,

@@ -5,12 +5,12 @@ use serde_json::Value;
 use spa_keys::{Failure, exit, printable};
 
 use super::backup::compare_with_last;
-use super::table::{count, elapsed, or_dash, time};
+use super::table::{count, elapsed, or_dash, time, time_left};
 use super::talk::Asking;
 use crate::control::Command;
 use crate::control::status::{Protection, ReloadState, ServerStatus as State};
 use crate::firewall::{Hide, Mode};
-use crate::host_check::is_clock_synchronised;
+use crate::host_check::{describe_wrong_clock, is_clock_synchronised};
 
 /// Show the running server: protection, knocks, packets, grants
 #[derive(Debug, Args)]
@@ -58,7 +58,11 @@ fn text(status: &State) -> String {
     }
     let fence = status.fence_left_s;
     if fence > 0.0 {
-        out.push_str(&format!("knocks are refused for {fence} s more (replay fence)\n"));
+        let fence = time_left(fence);
+        out.push_str(&format!("knocks are refused for {fence} more (replay fence)\n"));
+    }
+    if let Some(problem) = describe_wrong_clock() {
+        out.push_str(&format!("warning: {problem}\n"));
     }
     if status.second_servers > 0 {
         out.push_str(

@@ -55,9 +55,22 @@ pub(super) fn words(words: &[impl ToString]) -> String {
     if words.is_empty() { "-".to_owned() } else { words.join(",") }
 }
 
-/// Seconds as `29m58s`.
+/// Seconds as `29m58s`, roughly where they are many.
 pub(super) fn time(seconds: u64) -> String {
-    duration::format(Duration::from_secs(seconds))
+    duration::format_roughly(Duration::from_secs(seconds))
+}
+
+/// Seconds of a JSON answer, as [`time`].
+pub(super) fn time_left(seconds: f64) -> String {
+    duration::format_roughly(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+}
+
+/// Tells the UDP ports that whatever stands before this host must let through.
+pub(super) fn describe_way_in(ports: &str) -> String {
+    format!(
+        "UDP ports {ports} must reach this host: let them through in its router, the provider's \
+         firewall or security group"
+    )
 }
 
 /// Time between two moments in unix milliseconds, as `29m58s`.

@@ -156,7 +156,7 @@ pub fn explain(registry: &Registry, query: &KnockQuery<'_>, situation: &Situatio
 fn explain_fence(out: &mut Explanation, query: &KnockQuery<'_>, situation: &Situation) {
     let wait = situation.fence_ms.saturating_sub(query.at_ms);
     if situation.fence_ms >= query.at_ms {
-        let wait = duration::format(Duration::from_secs(wait.div_ceil(1000).max(1)));
+        let wait = duration::format_roughly(Duration::from_secs(wait.div_ceil(1000).max(1)));
         out.add_rule(
             "fence",
             false,
@@ -175,7 +175,7 @@ fn explain_fence(out: &mut Explanation, query: &KnockQuery<'_>, situation: &Situ
 fn explain_floor(out: &mut Explanation, query: &KnockQuery<'_>, situation: &Situation) {
     let wait = situation.floor_ms.saturating_sub(query.at_ms);
     if situation.floor_ms >= query.at_ms {
-        let wait = duration::format(Duration::from_secs(wait.div_ceil(1000).max(1)));
+        let wait = duration::format_roughly(Duration::from_secs(wait.div_ceil(1000).max(1)));
         let advice = accept_clock(situation);
         out.add_rule(
             "floor",

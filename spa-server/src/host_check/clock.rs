@@ -4,7 +4,7 @@
 use std::io;
 use std::time::Duration;
 
-use spa_keys::Severity;
+use spa_keys::{Severity, UnixMillis};
 
 use super::{HostFinding, HostSubject};
 
@@ -22,9 +22,26 @@ pub(crate) fn is_clock_synchronised() -> Option<bool> {
     read_clock().ok().map(|state| state.synchronised)
 }
 
+/// Describes a clock that says a time before this program was made, as after a boot without a
+/// battery; `None`: it does not.
+pub(crate) fn describe_wrong_clock() -> Option<String> {
+    let now = UnixMillis::now();
+    now.is_before_build().then(|| {
+        let seconds = i64::try_from(now.as_secs()).unwrap_or_default();
+        let shown = jiff::Timestamp::from_second(seconds).unwrap_or_default();
+        format!(
+            "the clock is wrong: {shown} is before this program was made; no client can knock \
+             until it is set: timedatectl set-ntp true"
+        )
+    })
+}
+
 /// Judges the kernel's clock by the window in which knocks are accepted.
 pub(super) fn check_clock(past: Duration, future: Duration) -> HostFinding {
-    judge_clock(read_clock(), past, future)
+    match describe_wrong_clock() {
+        Some(problem) => HostFinding::new(Severity::Error, HostSubject::Clock, problem),
+        None => judge_clock(read_clock(), past, future),
+    }
 }
 
 fn judge_clock(state: io::Result<KernelClock>, past: Duration, future: Duration) -> HostFinding {

@@ -152,7 +152,7 @@ fn table_without_server(config: &Config) -> Option<HostFinding> {
     })
 }
 
-pub(crate) use clock::is_clock_synchronised;
+pub(crate) use clock::{describe_wrong_clock, is_clock_synchronised};
 
 /// TCP ports where ssh sessions come in; when no ssh server is seen, those that sshd would take, or
 /// else the usual one.

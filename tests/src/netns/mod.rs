@@ -1,9 +1,11 @@
 //! Hosts made of network namespaces.
 
+mod etc;
 mod host;
 mod sweep;
 mod topology;
 
+pub use etc::EtcFile;
 pub use host::Host;
 pub use sweep::stale as sweep;
 pub use topology::{Lan, Routed, lan, routed};

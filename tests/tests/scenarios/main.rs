@@ -18,6 +18,7 @@ mod hostile;
 mod interop;
 mod knock;
 mod local;
+mod network;
 mod policy;
 mod protect;
 mod recipe;

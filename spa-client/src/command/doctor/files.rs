@@ -10,6 +10,10 @@ use crate::host::{Config, HostSettings, check_enrolled, find_identity, read_publ
 /// Checks that something keeps the clock right.
 pub(super) fn check_clock() -> Finding {
     let now = clock::format_utc_now();
+    if clock::is_before_build() {
+        let text = format!("it is wrong: {now} is before this program was made");
+        return Finding::new(Severity::Error, "clock", text).remedy("timedatectl set-ntp true");
+    }
     match read_kernel_clock() {
         KernelClock::Kept { error_ms } => good_finding(
             "clock",
@@ -99,7 +103,7 @@ pub(super) fn check_enrolments(folder: &Folder, findings: &mut Vec<Finding>) {
     };
     if names.is_empty() {
         let text = "this client is not enrolled anywhere";
-        findings.push(Finding::new(Severity::Warning, "hosts", text).remedy("spa-client host add"));
+        findings.push(Finding::new(Severity::Warning, "hosts", text).remedy("spa join -"));
     }
     for name in names {
         findings.push(match folder.read_host(&name) {

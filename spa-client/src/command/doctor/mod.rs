@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use spa_keys::{Colour, Failure, Folder, Layout, Severity, exit};
 
+use super::ssh_config::check_installed;
 use crate::cli::{DoctorArgs, Target};
 use crate::host::{Config, HostSettings, find_host};
 use crate::output;
@@ -133,6 +134,9 @@ fn examine_host(
         "host",
         format!("{}: enrolled as {}{alias}", found.host, found.line.name),
     ));
+    if let Some((severity, text)) = check_installed(&found.host, &found.line) {
+        findings.push(Finding::new(severity, "ssh", text));
+    }
     let keys = files::check_key(
         folder,
         &config.settings_of(&found.host),

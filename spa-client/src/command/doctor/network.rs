@@ -9,9 +9,10 @@ use spa_proto::{Op, Status};
 
 use super::{Finding, failure_finding, good_finding};
 use crate::address::{find_source_address, is_public_address};
+use crate::clock;
 use crate::knock::{Outcome, Verdict, knock_at_all};
 use crate::plan::Plan;
-use crate::report::{explain_failure, explain_silence};
+use crate::report::{Purpose, explain_failure};
 
 /// Largest clock offset, in milliseconds, that counts as none: the window of a server is far wider.
 const MAX_GOOD_SKEW_MS: i64 = 2_000;
@@ -37,6 +38,8 @@ pub(super) fn check_routes(plan: &Plan, findings: &mut Vec<Finding>) {
             Ok(source) => {
                 let kind = if source.is_loopback() {
                     "which is this machine itself"
+                } else if plan.is_translated(address) {
+                    "by a translator to IPv4 (NAT64)"
                 } else if is_public_address(source) {
                     "a public address"
                 } else {
@@ -93,13 +96,12 @@ fn report_knock(plan: &Plan, one: &Outcome, real: bool, findings: &mut Vec<Findi
         );
     } else if !granted || real && !matches!(one.verdict, Verdict::Relayed { .. }) {
         // Its remedy may be one for the server: the words in front of it say so.
-        let failure = explain_failure(plan, service, one, &[one]);
+        let failure = explain_failure(plan, purpose_of(plan, one), &[one]);
         findings.push(Finding::new(Severity::Error, "knock", failure.to_string()));
     }
 }
 
 fn silence_finding(plan: &Plan, one: &Outcome) -> Finding {
-    let service = plan.service_name(one.service);
     match &one.verdict {
         Verdict::NotSent(error) => Finding::new(
             Severity::Warning,
@@ -112,15 +114,24 @@ fn silence_finding(plan: &Plan, one: &Outcome) -> Finding {
                 format!("{} never answers, so the path to it cannot be checked", one.address);
             Finding::new(Severity::Unknown, "udp", text)
         }
-        _ => {
-            let service = if service == NO_SERVICE_NAME { "any service" } else { service };
-            Finding::new(Severity::Error, "udp", explain_silence(plan, service, &[one], usize::MAX))
+        verdict => {
+            let is_open = *verdict == Verdict::NotHidden;
+            let severity = if is_open { Severity::Warning } else { Severity::Error };
+            let failure = explain_failure(plan, purpose_of(plan, one), &[one]);
+            Finding { remedy: failure.remedy, ..Finding::new(severity, "udp", failure.problem) }
         }
     }
 }
 
+/// Returns what the doctor's knock was for.
+fn purpose_of<'a>(plan: &'a Plan, one: &Outcome) -> Purpose<'a> {
+    match plan.service_name(one.service) {
+        NO_SERVICE_NAME => Purpose::Examination(None),
+        service => Purpose::Examination(Some(service)),
+    }
+}
+
 fn skew_finding(address: IpAddr, skew_ms: i64) -> Finding {
-    let by = duration::format(Duration::from_secs(skew_ms.unsigned_abs().div_ceil(1000)));
     if skew_ms.abs() < MAX_GOOD_SKEW_MS {
         return good_finding(
             "skew",
@@ -130,19 +141,15 @@ fn skew_finding(address: IpAddr, skew_ms: i64) -> Finding {
             ),
         );
     }
-    let direction = if skew_ms < 0 { "behind" } else { "ahead of" };
-    Finding::new(
-        Severity::Warning,
-        "skew",
-        format!("the clock here is {by} {direction} that at {address}"),
-    )
-    .remedy("timedatectl set-ntp true")
+    let by = clock::format_offset(skew_ms);
+    Finding::new(Severity::Warning, "skew", format!("the clock here is {by} that at {address}"))
+        .remedy("timedatectl set-ntp true")
 }
 
 /// Makes the finding of the address from which the server saw the knock come.
 fn source_finding(plan: &Plan, one: &Outcome, observed: IpAddr) -> Finding {
     let ours = one.local.map_or_else(|| "unknown".to_owned(), |local| local.to_string());
-    if plan.is_relayed(one.local, observed) {
+    if plan.is_relayed(one.local, one.address, observed) {
         let text = format!(
             "{} saw {observed}, and our address is {ours}: a relay forwards your packets, unless \
             {observed} is the address of your own NAT",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use spa_keys::printable;
 
-use super::super::table::or_dash;
+use super::super::table::{or_dash, time_left};
 use crate::control::rows::{BanRow, GrantRow};
 use crate::control::status::ServerStatus;
 
@@ -223,7 +223,8 @@ impl TopState {
         if let Some(status) = &self.answer {
             let fence = status.fence_left_s;
             if fence > 0.0 {
-                out.push(format!("knocks are refused for {fence} s more (replay fence)"));
+                let fence = time_left(fence);
+                out.push(format!("knocks are refused for {fence} more (replay fence)"));
             }
             let useless = &status.protection.useless_interfaces;
             if !status.protection.in_force && useless.is_empty() {

@@ -153,7 +153,7 @@ fn warnings_come_first() {
     assert_eq!(
         screen(&state, 80, 24, true).0[2..5],
         [
-            "! knocks are refused for 7 s more (replay fence)",
+            "! knocks are refused for 7s more (replay fence)",
             "! nothing is protected: the backend observes, or our table is damaged",
             "! inet other input: it drops",
         ]

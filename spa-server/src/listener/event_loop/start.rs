@@ -11,6 +11,7 @@ use crate::config::{CaptureMode, Config, KNOCK_NFLOG_GROUP};
 use crate::domain::grant::GrantId;
 use crate::engine::Engine;
 use crate::firewall::Firewall as _;
+use crate::host_check::describe_wrong_clock;
 use crate::ipc::ends::BrokerChannels;
 use crate::listener::baits::{BaitWatch, open_bait_log};
 use crate::listener::broker_link::BrokerLink;
@@ -109,6 +110,9 @@ pub(in crate::listener) fn open_listener(
             .with("chain", obstacle.chain)
             .with("text", obstacle.text)
             .emit();
+    }
+    if let Some(problem) = describe_wrong_clock() {
+        log::event(Level::Error, "clock-wrong").with("text", problem).emit();
     }
     log::event(Level::Info, "started")
         .with("version", env!("CARGO_PKG_VERSION"))

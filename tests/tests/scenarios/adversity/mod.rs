@@ -1,6 +1,7 @@
 //! What a host does to a server that nobody planned for: crashes at every step, reloads without
 //! end, flushed firewalls, full disks, interfaces that come and go, clocks that jump.
 
+mod before_build;
 mod bridge;
 mod clock;
 mod conntrack;

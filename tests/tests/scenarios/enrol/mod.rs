@@ -3,6 +3,7 @@
 mod age;
 mod agent;
 mod crash;
+mod explained;
 mod join;
 mod kem;
 mod passphrase;

@@ -1,5 +1,9 @@
 //! `spa-client ssh-config`: lines for ~/.ssh/config.
 
+mod install;
+
+pub(super) use install::check_installed;
+
 use std::fmt::Write;
 
 use spa_keys::{Failure, Folder, HostLine, ServiceProto, exit};
@@ -41,8 +45,29 @@ pub(crate) fn run_ssh_config(args: &SshConfigArgs) -> Result<u8, Failure> {
             args.service
         );
     }
-    output::print_text(&blocks.join("\n"))?;
+    let text = blocks.join("\n");
+    if args.install {
+        install::install_blocks(&folder, &text)?;
+    } else if !text.is_empty() {
+        // Behind a last line without an end, too, a block begins a line of its own.
+        output::print_text(&format!("\n{text}"))?;
+    }
     Ok(exit::OK)
+}
+
+/// Formats the command by which ssh reaches a host's service, with the path of this program: PATH
+/// is another one where a desktop or cron starts ssh.
+fn format_proxy_command(args: &SshConfigArgs, folder: &Folder, host: &str) -> Option<String> {
+    let program = std::env::current_exe().ok()?.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | '+');
+    let program =
+        if program.chars().all(is_plain) { program } else { quote_for_proxy_command(&program) };
+    let mut options = if args.relay { String::new() } else { "--fdpass ".to_owned() };
+    if args.folder.path.is_some() {
+        let path = std::path::absolute(folder.path()).ok()?.display().to_string();
+        let _ = write!(options, "--config {} ", quote_for_proxy_command(&path));
+    }
+    Some(format!("{program} connect {options}{}@{host} %p", args.service))
 }
 
 /// Formats the block of one host; nothing when it has no such service. Only what passed as a host's
@@ -80,13 +105,7 @@ fn format_host_block(
         Family::V6 => out.push_str("    AddressFamily inet6\n"),
         Family::Auto => {}
     }
-    let mut options = if args.relay { String::new() } else { "--fdpass ".to_owned() };
-    if args.folder.path.is_some() {
-        let path = std::path::absolute(folder.path()).ok()?.display().to_string();
-        let _ = write!(options, "--config {} ", quote_for_proxy_command(&path));
-    }
-    let _ =
-        writeln!(out, "    ProxyCommand spa-client connect {options}{}@{host} %p", args.service);
+    let _ = writeln!(out, "    ProxyCommand {}", format_proxy_command(args, folder, host)?);
     if !args.relay {
         out.push_str("    ProxyUseFdpass yes\n");
     }
