@@ -123,7 +123,9 @@ fn check_and_run_are_of_one_mind() {
         if path == "log.format" && Path::new("/run/systemd/journal/socket").exists() {
             continue;
         }
-        let server = Server::prepare(&net.server, &good().set(path, value));
+        // `init` would make what stands at that place, or refuse.
+        let server = Server::prepare(&net.server, &good());
+        server.configure(&good().set(path, value));
         thing.make(&server.folder().join("thing"));
         let what = format!("{path} = {value} with {thing:?}");
         let good = agrees(&net.server, &what, &server.folder().join("server.toml"));
