@@ -28,8 +28,9 @@ pub(crate) const MAX_RESENDS: usize = 3;
 pub(super) const MAX_PADDING: usize = 112;
 /// Time that a port gets to answer which nothing may hide.
 const TEST_PATIENCE: Duration = Duration::from_millis(300);
-/// Longest wait that a server may ask of us, for its fence or our floor.
-const MAX_WAIT_S: u16 = 60;
+/// Longest wait that a server may ask of us, for its fence or our floor: the longest fence, rounded
+/// up.
+const MAX_WAIT_S: u16 = 61;
 
 /// Result of a knock.
 pub(crate) enum KnockResult {
