@@ -447,7 +447,7 @@ fn a_server_that_never_answers() {
     );
 
     drop(listener);
-    let ended = end(server.start(&["open", "ssh@gate", "--timeout", "1s"]));
+    let ended = end(server.start(&["open", "ssh@gate", "--timeout", "3s"]));
     let first = server.transmission();
     assert_eq!(
         first[0].bytes,

@@ -18,7 +18,7 @@ pub(super) enum RenderCommand {
         after_help = "In the script \"this host\" of the configuration is the router. Nothing is \
             opened by it:\nthe router accepts who is on the address list of a service, \
             spa-SERVICE.\n\n\
-            Examples:\n  spa-server firewall render routeros --server 192.168.88.10 \
+            Example:\n  spa-server firewall render routeros --server 192.168.88.10 \
             --server fd00::10\n  spa-server firewall render routeros --undo"
     )]
     Routeros(RouterosArgs),
