@@ -73,6 +73,12 @@ pub(crate) fn still_line(line: &str) -> String {
             at += 4;
             continue;
         }
+        let is_years = |word: &&str| word.starts_with("years");
+        if core == "about" && words.get(at + 2).is_some_and(is_years) {
+            out.push("TIME".to_owned());
+            at += 3;
+            continue;
+        }
         if let Some(masked) = moment(core) {
             out.push(format!("{masked}{end}"));
         } else if is_time(core) && !asked {
@@ -135,6 +141,7 @@ mod tests {
                 "Thu 2026-12-24 22:00:00 UTC is outside Mon-Fri 08:00-18:00",
                 "WHEN is outside Mon-Fri 08:00-18:00",
             ),
+            ("new ones in about 2 years", "new ones in TIME"),
             ("none  -12 ms", "none N ms"),
             ("a trial is running, for 299 s more", "a trial is running, for N s more"),
             ("ssh hs", "ssh hs"),
