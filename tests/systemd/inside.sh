@@ -3,8 +3,8 @@
 # of them.
 set -uo pipefail
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
-# The container lays a number of its own over the boot's, which units with a /proc of their own do not
-# see; on a real host both are one.
+# The container lays a number of its own over the boot's, which units with a /proc of their own do
+# not see; on a real host both are one.
 umount /proc/sys/kernel/random/boot_id 2>/dev/null || true
 
 step() { printf '\n%s\n' "$*"; }

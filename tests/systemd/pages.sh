@@ -6,8 +6,8 @@
 # secret line is asked for. Only `make release` is left out: the programs were built outside.
 set -uo pipefail
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
-# The container lays a number of its own over the boot's, which units with a /proc of their own do not
-# see; on a real host both are one.
+# The container lays a number of its own over the boot's, which units with a /proc of their own do
+# not see; on a real host both are one.
 umount /proc/sys/kernel/random/boot_id 2>/dev/null || true
 tree=/usr/local/lib/spa-test/tree
 work=$(mktemp -d)
