@@ -14,10 +14,11 @@ use spa_tests::{Family, need_namespaces, nft};
 const HTTPS: u16 = 443;
 
 struct Hotel {
-    net: Routed,
     server: Server,
     client: Client,
     _service: EchoServer,
+    // Last: a server that is dropped in a panic shows its rules.
+    net: Routed,
 }
 
 /// The client behind a router that drops all but port 443 in both directions.
@@ -50,6 +51,8 @@ fn opens(hotel: &Hotel, family: Family) {
     hotel.client.must_open("ssh", family, &["--timeout", "20s"]);
     let at = hotel.net.server.at(family, HTTPS);
     assert_eq!(tcp(&hotel.net.client, at, PATIENCE), TcpProbe::Open, "{family}");
+    // From the first grant on, but not before the client knows of it.
+    hotel.server.wait_log(&["event=hidden service=ssh"]);
     let stranger = tcp(&hotel.net.stranger, at, SILENCE);
     assert_ne!(stranger, TcpProbe::Open, "{family}");
 }
