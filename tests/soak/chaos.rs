@@ -1,7 +1,8 @@
 //! What the host does to the server, at random.
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use serde_json::Value;
 use spa_proto::{Op, Status};
 use spa_tests::daemon::Server;
 use spa_tests::netns::{Host, Lan};
+use spa_tests::temp::TempDir;
 use spa_tests::{Family, nft, wait_until};
 
 use super::oracle::{Harm, Oracle};
@@ -39,6 +41,7 @@ struct Size {
 /// The server, and who disturbs it.
 pub(crate) struct Chaos<'a> {
     server: Server,
+    disk: &'a SmallDisk,
     net: &'a Lan,
     oracle: &'a Oracle,
     dice: Dice,
@@ -46,18 +49,44 @@ pub(crate) struct Chaos<'a> {
     warm: Option<Size>,
 }
 
-/// The state on a file system of its own, which can be filled.
-pub(crate) fn on_a_small_disk() -> [&'static str; 5] {
-    let script = "mkdir -p \"$0\" && { mountpoint -q \"$0\" || mount -t tmpfs -o size=16m,mode=700 \
-                  tmpfs \"$0\"; } && exec \"$@\"";
-    ["sh", "-c", script, "{dir}/disk", "env"]
+/// A file system of its own for the state, which can be filled. It outlives each server, as a disk
+/// does.
+pub(crate) struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    pub(crate) fn mount() -> Self {
+        let disk = SmallDisk(TempDir::new());
+        let options = ["-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs"];
+        assert!(Command::new("mount").args(options).arg(disk.0.path()).status().unwrap().success());
+        disk
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.0.path().join("state")
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.0.path().join("ballast")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _unmounted = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
 }
 
 impl<'a> Chaos<'a> {
-    pub(crate) fn start(mut server: Server, net: &'a Lan, oracle: &'a Oracle, dice: Dice) -> Self {
+    pub(crate) fn start(
+        mut server: Server,
+        disk: &'a SmallDisk,
+        net: &'a Lan,
+        oracle: &'a Oracle,
+        dice: Dice,
+    ) -> Self {
         server.launch();
         server.wait_fence();
-        Chaos { server, net, oracle, dice, count: 0, warm: None }
+        Chaos { server, disk, net, oracle, dice, count: 0, warm: None }
     }
 
     /// Rests, does one thing, and lets the server recover.
@@ -102,7 +131,7 @@ impl<'a> Chaos<'a> {
     fn another_config(&mut self) -> spa_tests::config::Config {
         let hide = *self.dice.pick(&["drop", "closed"]);
         let mode = *self.dice.pick(&["guard", "standalone"]);
-        config(500 + self.dice.below(500) as u32, hide, mode)
+        config(self.disk, 500 + self.dice.below(500) as u32, hide, mode)
     }
 
     fn change(&mut self) -> &'static str {
@@ -132,16 +161,11 @@ impl<'a> Chaos<'a> {
     }
 
     fn fill_disk(&mut self) -> &'static str {
-        let pid = self.server.daemon().pid().to_string();
-        let disk = self.server.folder().join("disk");
-        let inside = |script: &str| {
-            let mut command = Command::new("nsenter");
-            command.args(["-t", &pid, "-m", "sh", "-c", script]).arg(&disk);
-            command.status().unwrap()
-        };
-        let _full = inside("head -c 32m /dev/zero > \"$0/ballast\" 2>/dev/null");
+        let mut ballast = File::create(self.disk.ballast()).unwrap();
+        let full = io::copy(&mut io::repeat(0), &mut ballast).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
         thread::sleep(Duration::from_millis(self.dice.below(REST)));
-        assert!(inside("rm \"$0/ballast\"").success());
+        fs::remove_file(self.disk.ballast()).unwrap();
         "full disk"
     }
 

@@ -20,7 +20,7 @@ use spa_tests::need_namespaces;
 use spa_tests::netns::lan;
 use spa_tests::probe::EchoServer;
 
-use chaos::Chaos;
+use chaos::{Chaos, SmallDisk};
 use oracle::Oracle;
 use users::{User, run_user};
 
@@ -37,10 +37,10 @@ const SECONDS: u64 = 20;
 
 /// Configuration of the server; reloads change the limit of bans, what a stranger sees and the
 /// mode.
-fn config(ban_limit: u32, hide: &str, mode: &str) -> Config {
+fn config(disk: &SmallDisk, ban_limit: u32, hide: &str, mode: &str) -> Config {
     SERVICES.iter().fold(
         Config::default()
-            .set("server.state", "\"{dir}/disk/state\"")
+            .set("server.state", &format!("{:?}", disk.state()))
             .set("server.window-future", "\"1s\"")
             .set("ban.limit", &ban_limit.to_string())
             .set("firewall.hide", &format!("\"{hide}\""))
@@ -89,13 +89,12 @@ fn nobody_gets_in_without_a_grant_and_a_grant_lets_in() {
     let seed = number("SPA_SOAK_SEED").unwrap_or_else(|| std::process::id().into());
     println!("SPA_SOAK_SEED={seed} SPA_SOAK_SECONDS={seconds}");
     let net = lan();
-    let server = Server::prepare(&net.server, &config(1000, "drop", "guard"))
-        .with_clock()
-        .with_wrapper(&chaos::on_a_small_disk());
+    let disk = SmallDisk::mount();
+    let server = Server::prepare(&net.server, &config(&disk, 1000, "drop", "guard")).with_clock();
     let _doors = SERVICES.map(|(_, port, _)| EchoServer::start(&net.server, port));
     let users: Vec<User> = (0..CLIENTS).map(|at| User::new(&net, &server, at)).collect();
     let oracle = Oracle::new(CLIENTS);
-    let mut chaos = Chaos::start(server, &net, &oracle, Dice::new(seed, 99));
+    let mut chaos = Chaos::start(server, &disk, &net, &oracle, Dice::new(seed, 99));
     let over = AtomicBool::new(false);
     let done = thread::scope(|scope| {
         let (oracle, over, net) = (&oracle, &over, &net);

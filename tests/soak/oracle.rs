@@ -134,10 +134,9 @@ impl Oracle {
         format!("{open} doors seen open that must be, {shut} shut that must be")
     }
 
-    /// A run that has looked at nothing shows nothing. Most turns fall into fences: the small disk
-    /// goes with its server, and a lost store costs a minute.
+    /// A run that has looked at nothing shows nothing.
     pub(crate) fn assert_seen(&self, turns: u64) {
         let [open, shut] = [&self.seen_open, &self.seen_shut].map(|n| n.load(Ordering::Relaxed));
-        assert!(open > 20 && shut > 20, "{turns} turns; {}", self.summary());
+        assert!(open * 50 > turns && shut * 50 > turns, "{turns} turns; {}", self.summary());
     }
 }
