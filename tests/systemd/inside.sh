@@ -1,29 +1,9 @@
 #!/bin/bash
 # Runs inside the booted container, as root: the steps of docs/hide-a-service.md and what must come
 # of them.
-set -uo pipefail
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
-# The container lays a number of its own over the boot's, which units with a /proc of their own do
-# not see; on a real host both are one.
-umount /proc/sys/kernel/random/boot_id 2>/dev/null || true
+# shellcheck source=tests/systemd/lib.sh
+. "$(dirname "$0")/lib.sh"
 
-step() { printf '\n%s\n' "$*"; }
-ok() { printf '  ok  %s\n' "$*"; }
-fail() {
-    printf 'NOT AS PROMISED: %s\n' "$*"
-    journalctl --no-pager -o cat -n 40 -u spa-server.service
-    systemctl --no-pager status spa-server.service
-    exit 1
-}
-must() { "$@" >/tmp/out 2>&1 || fail "$*: $(cat /tmp/out)"; }
-# until_true SECONDS COMMAND…: asks again until it succeeds.
-until_true() {
-    local deadline=$((SECONDS + $1 + 1))
-    while ! "${@:2}" >/dev/null 2>&1; do
-        [ $SECONDS -lt $deadline ] || return 1
-        sleep 0.1
-    done
-}
 property() { systemctl show -P "$1" spa-server.service; }
 # another_process PID: the unit is active again, with another process than this one.
 another_process() { [ "$(property MainPID)" != "$1" ] && [ "$(property ActiveState)" = active ]; }
@@ -53,11 +33,11 @@ CONFIG
 must spa-server init
 mkdir -p /root/client
 public=$(XDG_CONFIG_HOME=/root/client spa keygen 2>/dev/null) || fail "no client key"
-line=$(as_spa spa-server client add laptop "$public" --service ssh 2>/tmp/out) ||
-    fail "client add: $(cat /tmp/out)"
+line=$(as_spa spa-server client add laptop "$public" --service ssh 2>"$out") ||
+    fail "client add: $(cat "$out")"
 must env XDG_CONFIG_HOME=/root/client spa host add "$line" --name here
 must as_spa spa-server check
-ok "$(tail -n 1 /tmp/out)"
+ok "$(tail -n 1 "$out")"
 
 step "The unit starts and says so"
 must systemctl daemon-reload
@@ -88,7 +68,7 @@ in_journal event=no-landlock && fail "no landlock below the unit's system call f
 grep -q '^CapBnd:.*0000000000003000$' "/proc/$pid/status" || fail "other capabilities could be had"
 must nft list table inet spa
 must as_spa spa-server status
-sed 's/^/  | /' /tmp/out
+sed 's/^/  | /' "$out"
 ok "READY arrived, it runs as spa, the broker with one capability, the listener with none"
 
 step "A knock opens"
@@ -107,7 +87,7 @@ until_true 5 bash -c 'ss -ltn | grep -q 192.0.2.1:22' || fail "no service"
 if reaches; then fail "open before the knock"; fi
 ok "closed before"
 must client spa-client open ssh@here --ttl 120s
-sed 's/^/  | /' /tmp/out
+sed 's/^/  | /' "$out"
 reaches || fail "closed after the knock"
 ok "open after"
 
@@ -119,7 +99,7 @@ until_true 5 in_journal event=reloaded || fail "not reloaded"
 nft list set inet spa protected_tcp | grep -q 443 || fail "the new service is not protected"
 ok "taken"
 echo 'nonsense = 1' >>/etc/spa/spa-server.toml
-systemctl reload spa-server.service >/tmp/out 2>&1 && fail "the bad configuration was taken"
+systemctl reload spa-server.service >"$out" 2>&1 && fail "the bad configuration was taken"
 # shellcheck disable=SC2016 # the message itself has them
 in_journal 'unknown key `nonsense`' || fail "the finding is not in the journal"
 kill -HUP "$pid"
@@ -143,21 +123,21 @@ in_journal 'event=rolled-back verified=yes' || fail "not verified"
 must spa-server try --for 1m
 must spa-server confirm
 hides_web || fail "it does not stay"
-if ls /var/lib/spa-broker/trial* >/tmp/out 2>&1; then fail "$(cat /tmp/out)"; fi
+if ls /var/lib/spa-broker/trial* >"$out" 2>&1; then fail "$(cat "$out")"; fi
 cp /root/good.toml /etc/spa/spa-server.toml
 must systemctl reload spa-server.service
 reaches || fail "the grant is gone"
 ok "rolled back and verified; confirmed, it stays"
 
 step "A client is added while it runs"
-if spa-server client list >/tmp/out 2>&1; then
+if spa-server client list >"$out" 2>&1; then
     echo "  note: root may use the files of the user spa now"
 else
-    sed 's/^/  | root: /' /tmp/out
+    sed 's/^/  | root: /' "$out"
 fi
 other=$(spa keygen -o /root/other 2>/dev/null)
 must as_spa spa-server client add phone "$other" --service ssh
-grep -q 'the running server knows it' /tmp/out || fail "$(cat /tmp/out)"
+grep -q 'the running server knows it' "$out" || fail "$(cat "$out")"
 as_spa spa-server status | grep -q ' 2 clients' || fail "$(as_spa spa-server status)"
 ok "the running server knows it"
 
@@ -262,7 +242,7 @@ hooks='on-open = { run = ["/usr/local/lib/spa-hook/note", "{event}"] }\
 on-close = { run = ["/usr/local/lib/spa-hook/note", "{event}"] }'
 sed -i "s|^name = \"ssh\"\$|&\\n$hooks|" /etc/spa/spa-server.toml
 must as_spa spa-server check --offline
-if grep -q 'would not run' /tmp/out; then fail "$(cat /tmp/out)"; fi
+if grep -q 'would not run' "$out"; then fail "$(cat "$out")"; fi
 must as_spa spa-server close --all
 must systemctl reload spa-server.service
 until_true 5 in_journal event=hooks-wait ||
@@ -303,14 +283,14 @@ other=$(spa keygen -o /root/third 2>/dev/null)
 must systemd-run --quiet --pipe --wait -p User=spa \
     -p LoadCredential=server.key:/etc/spa/server.key \
     spa-server client add tablet "$other" --service ssh
-grep -q '^SPA-HOST-1' /tmp/out || fail "no line: $(cat /tmp/out)"
+grep -q '^SPA-HOST-1' "$out" || fail "no line: $(cat "$out")"
 as_spa spa-server status | grep -q ' 3 clients' || fail "$(as_spa spa-server status)"
 ok "a client is enrolled with the key as a credential of the command"
 
 step "A configuration that is wrong does not start, and is not tried again"
 must systemctl stop spa-server.service
 echo 'nonsense = 1' >>/etc/spa/spa-server.toml
-if systemctl start spa-server.service >/tmp/out 2>&1; then fail "it started"; fi
+if systemctl start spa-server.service >"$out" 2>&1; then fail "it started"; fi
 [ "$(property ExecMainStatus)" = 78 ] || fail "exit code $(property ExecMainStatus)"
 [ "$(property ActiveState)" = failed ] || fail "$(property ActiveState)"
 ok "exit code 78"

@@ -4,30 +4,11 @@
 # typed by root in the source tree, those ```sh client by a user on another host (a namespace). What
 # a reader copies from one machine to the other is put in the place of PUBLIC, and pasted where a
 # secret line is asked for. Only `make release` is left out: the programs were built outside.
-set -uo pipefail
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
-# The container lays a number of its own over the boot's, which units with a /proc of their own do
-# not see; on a real host both are one.
-umount /proc/sys/kernel/random/boot_id 2>/dev/null || true
+# shellcheck source=tests/systemd/lib.sh
+. "$(dirname "$0")/lib.sh"
 tree=/usr/local/lib/spa-test/tree
 work=$(mktemp -d)
 
-step() { printf '\n%s\n' "$*"; }
-ok() { printf '  ok  %s\n' "$*"; }
-fail() {
-    printf 'NOT AS PROMISED: %s\n' "$*"
-    journalctl --no-pager -o cat -n 40 -u spa-server.service
-    exit 1
-}
-must() { "$@" >"$work/out" 2>&1 || fail "$*: $(cat "$work/out")"; }
-# until_true SECONDS COMMAND…: asks again until it succeeds.
-until_true() {
-    local deadline=$((SECONDS + $1 + 1))
-    while ! "${@:2}" >/dev/null 2>&1; do
-        [ $SECONDS -lt $deadline ] || return 1
-        sleep 0.1
-    done
-}
 client() { nsenter --net=/proc/$host/ns/net -- runuser -u alice -- env HOME=/home/alice "$@"; }
 # stranger ADDRESS-OF-OURS ADDRESS-OF-ITS-OWN: can it connect to ssh?
 stranger() { nsenter --net=/proc/$host/ns/net -- nc -z -w 1 -s "$2" "$1" 22; }
@@ -99,9 +80,9 @@ follow_and_remove() {
     sed -n '/^## Uninstall$/,$p' $tree/docs/maintenance.md >"$work/part/uninstall.md"
     follow docs/maintenance.md "$work/part/uninstall.md"
     both_see || fail "$1: ssh is hidden after it was uninstalled"
-    $tree/target/release/spa-server uninstall-check >"$work/out" 2>&1
+    $tree/target/release/spa-server uninstall-check >"$out" 2>&1
     # The settings of ssh are the user's own file, and the page says to edit it.
-    if grep -vE '^KIND|^ssh settings|of spa on this host|^nothing of spa' "$work/out"; then
+    if grep -vE '^KIND|^ssh settings|of spa on this host|^nothing of spa' "$out"; then
         fail "$1: something is left"
     fi
     rm -f /home/alice/.ssh/config
@@ -156,9 +137,9 @@ follow_and_remove docs/from-knockd.md
 
 step "Installed and removed at once"
 machine >"$work/before"
-(cd $tree && sudo make install) >"$work/out" 2>&1 || fail "$(cat "$work/out")"
+(cd $tree && sudo make install) >"$out" 2>&1 || fail "$(cat "$out")"
 id spa >/dev/null || fail "no user"
-(cd $tree && sudo make uninstall) >"$work/out" 2>&1 || fail "$(cat "$work/out")"
+(cd $tree && sudo make uninstall) >"$out" 2>&1 || fail "$(cat "$out")"
 machine >"$work/after"
 diff "$work/before" "$work/after" || fail "the machine is not as it was"
 ok "as before"
