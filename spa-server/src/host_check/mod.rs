@@ -13,10 +13,10 @@ pub(crate) mod interfaces;
 mod obstacles;
 mod owners;
 mod ports;
+mod second_server;
 mod session;
 mod ssh;
 mod ssh_units;
-mod twins;
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -128,7 +128,7 @@ pub fn check_host(config: &Config, clients: &[Client], now_ms: u64) -> Vec<HostF
         found.extend(obstacles::check_hide(config));
         found.extend(conntrack::check_conntrack(config, &sockets));
     }
-    found.extend(twins::check_twins(&config.server.control));
+    found.extend(second_server::check_second_servers(&config.server.control));
     found.push(clock::check_clock(config.server.window_past, config.server.window_future));
     found.append(&mut unread);
     found.extend(ports::check_ports(config, &sockets, &owners));

@@ -23,12 +23,12 @@ mod received;
 mod record;
 mod reload;
 mod retry;
+mod second_server;
 mod setup;
 mod store_thread;
 mod strangers;
 mod table_builds;
 mod trial;
-mod twins;
 
 pub use clock::Clock;
 pub(crate) use last_run::forget_past;

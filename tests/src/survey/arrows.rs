@@ -134,7 +134,7 @@ impl Tree<'_> {
             "crate" | "$crate" => module[..1].to_vec(),
             "self" => module.to_vec(),
             "super" => module[..module.len() - 1].to_vec(),
-            name if name == self.package.library => vec!["lib".into()],
+            name if name == self.package.crate_name => vec!["lib".into()],
             name if self.modules.contains_key(&joined(module, name)) => joined(module, name),
             name => {
                 // The item of a `use`, with more behind it: `model::Rule` after `use super::model`.

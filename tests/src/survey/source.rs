@@ -20,7 +20,7 @@ pub struct Package {
     /// Folder below the workspace's root.
     pub folder: String,
     /// Library name, as it stands in paths.
-    pub library: String,
+    pub crate_name: String,
     /// Files, parents before their children.
     pub files: Vec<SourceFile>,
 }
@@ -54,12 +54,13 @@ impl Package {
     /// Reads all packages of [`PACKAGES`] below `root`.
     pub fn read_all(root: &Path) -> Vec<Self> {
         let read = |path: &Path| fs::read_to_string(root.join(path)).ok();
-        PACKAGES.iter().map(|(folder, library)| Self::parse(folder, library, &read)).collect()
+        PACKAGES.iter().map(|(folder, crate_name)| Self::parse(folder, crate_name, &read)).collect()
     }
 
     /// Parses one package. `read` returns a file's text, or `None` where there is no such file.
-    pub fn parse(folder: &str, library: &str, read: &dyn Fn(&Path) -> Option<String>) -> Self {
-        let mut package = Self { folder: folder.into(), library: library.into(), files: vec![] };
+    pub fn parse(folder: &str, crate_name: &str, read: &dyn Fn(&Path) -> Option<String>) -> Self {
+        let mut package =
+            Self { folder: folder.into(), crate_name: crate_name.into(), files: vec![] };
         let src = Path::new(folder).join("src");
         for root in ["lib", "main"] {
             let path = src.join(root).with_extension("rs");

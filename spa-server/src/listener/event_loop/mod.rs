@@ -24,9 +24,9 @@ use crate::listener::firewall_access::FirewallAccess;
 use crate::listener::knock_server::KnockServer;
 use crate::listener::packet_source::{PacketSource, knock_ports};
 use crate::listener::reload::{Reloaded, SetupReloads};
+use crate::listener::second_server::SecondServerWatch;
 use crate::listener::strangers::StrangerLines;
 use crate::listener::trial::TrialState;
-use crate::listener::twins::TwinWatch;
 use crate::log::{self, Level};
 use crate::metrics;
 
@@ -60,7 +60,7 @@ pub(super) struct EventLoop {
     /// Count of strangers.
     strangers: StrangerLines,
     /// Other servers of the same key.
-    twins: TwinWatch,
+    second_servers: SecondServerWatch,
     /// Time zone of the start: later its file may be out of reach.
     zone: jiff::tz::TimeZone,
 }
@@ -73,7 +73,7 @@ impl EventLoop {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let path = self.reloads.config().server.control.clone();
         tokio::spawn(control_socket::accept_peers(control, path, asked));
-        self.twins.begin()?;
+        self.second_servers.begin()?;
         let clock = self.knocks.clock;
         self.link.send_notice(&Notice::Ready);
         loop {
@@ -260,7 +260,7 @@ impl EventLoop {
                 &self.packets,
                 &self.reloads,
                 &self.trial,
-                self.twins.count(),
+                self.second_servers.count(),
             )),
             Command::Grants => Response::from_outcome(grants::list_grants(firewall)),
             Command::Open { service, source, ttl_s } => {

@@ -26,9 +26,9 @@ use crate::listener::received::ReceivedFiles;
 use crate::listener::record::EventRecord;
 use crate::listener::reload::SetupReloads;
 use crate::listener::retry::{is_in_use, retry_while_taken};
+use crate::listener::second_server::SecondServerWatch;
 use crate::listener::store_thread::StoreThread;
 use crate::listener::strangers::StrangerLines;
-use crate::listener::twins::TwinWatch;
 use crate::listener::{Clock, Setup, control_socket};
 use crate::log::{self, Level};
 use crate::sandbox::{self, Folders};
@@ -61,7 +61,7 @@ pub(in crate::listener) fn open_listener(
                     config.server.control.display()
                 ))
             })?;
-    let twins = TwinWatch::open(registry.public());
+    let second_servers = SecondServerWatch::open(registry.public());
     let now = clock.now();
     let ports = knock_ports(&settings, now.unix_ms);
     let rules = config.rules(&ports);
@@ -142,7 +142,7 @@ pub(in crate::listener) fn open_listener(
         figures: Figures::new(now.unix_ms),
         limits: UserLimits::default(),
         strangers: StrangerLines::new(),
-        twins,
+        second_servers,
         zone: jiff::tz::TimeZone::system(),
     };
     listener.knocks.warn_of_clock_behind();

@@ -5,7 +5,7 @@ mod clock;
 mod lost;
 mod restart;
 mod restored;
-mod twins;
+mod second_server;
 
 use std::fs;
 use std::net::SocketAddr;

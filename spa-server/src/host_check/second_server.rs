@@ -8,7 +8,7 @@ use crate::control::client::request;
 use crate::control::status::ServerStatus;
 
 /// Asks the running server. When none answers there is nothing to say.
-pub(super) fn check_twins(control: &std::path::Path) -> Option<HostFinding> {
+pub(super) fn check_second_servers(control: &std::path::Path) -> Option<HostFinding> {
     let status: ServerStatus = request(control, Command::Status { brief: true }).ok()??;
     (status.second_servers > 0).then(|| {
         HostFinding::new(

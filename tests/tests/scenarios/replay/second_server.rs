@@ -14,12 +14,12 @@ const SILENCE: Duration = Duration::from_millis(500);
 const PROVISIONAL: Duration = Duration::from_secs(10);
 
 /// Another server with the key and the clients of the first.
-fn twin(host: &Host, first: &Server, config: &Config) -> Server {
-    let twin = Server::prepare(host, config);
+fn copy_of(host: &Host, first: &Server, config: &Config) -> Server {
+    let copy = Server::prepare(host, config);
     for file in ["server.key", "clients.toml"] {
-        fs::copy(first.folder().join(file), twin.folder().join(file)).unwrap();
+        fs::copy(first.folder().join(file), copy.folder().join(file)).unwrap();
     }
-    twin
+    copy
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn p9_a_second_server_of_the_same_key_is_noticed() {
     let net = lan();
     let mut scene = Scene::new(&net.server, &net.client, &config(TTL), &["ssh"]);
     let watching = config(TTL).set("firewall.backend", "\"observe\"");
-    let mut other = twin(&net.server, &scene.server, &watching);
+    let mut other = copy_of(&net.server, &scene.server, &watching);
     assert!(scene.server.status()["second-servers"].is_null());
     other.launch();
     for server in [&scene.server, &other] {
@@ -66,7 +66,7 @@ fn p9_two_are_left_of_three() {
     let net = lan();
     let watching = config(TTL).set("firewall.backend", "\"observe\"");
     let mut scene = Scene::new(&net.server, &net.client, &watching, &["ssh"]);
-    let mut others = [1, 2].map(|_| twin(&net.server, &scene.server, &watching));
+    let mut others = [1, 2].map(|_| copy_of(&net.server, &scene.server, &watching));
     others.iter_mut().for_each(Server::launch);
     let knows = |server: &Server, number: u64| {
         let count = || server.status()["second-servers"].as_u64().unwrap_or(0);
@@ -83,17 +83,17 @@ fn p9_two_are_left_of_three() {
     knows(&scene.server, 0);
 }
 
-/// P9: what one server let in is sent again to its twin on another host, from elsewhere and in the
+/// P9: what one server let in is sent again to a second one on another host, from elsewhere and in the
 /// client's name. A bound knock opens there for the client's own address; an unbound one for
 /// whoever sends it, for ten seconds at most, and what he connected meanwhile ends with it.
 #[test]
-fn p9_a_replay_at_a_twin_opens_little() {
+fn p9_a_replay_at_a_second_server_opens_little() {
     need_namespaces!();
     let mut net = lan();
-    let host = net.add_host("twin", 2);
+    let host = net.add_host("second", 2);
     let config = config(60);
     let scene = Scene::ready(&net.server, &net.client, &config, &["ssh"]);
-    let mut second = twin(&host, &scene.server, &config);
+    let mut second = copy_of(&host, &scene.server, &config);
     second.launch();
     let _ssh = EchoServer::start(&host, SSH);
     second.wait_fence();
@@ -123,7 +123,10 @@ fn p9_a_replay_at_a_twin_opens_little() {
         for (port, payload) in &bound {
             forger.udp((source, 4444).into(), host.at(family, *port), payload);
         }
-        assert!(wait_until(PATIENCE, || !grants().is_empty()), "{family}: the twin is deaf");
+        assert!(
+            wait_until(PATIENCE, || !grants().is_empty()),
+            "{family}: the second server is deaf"
+        );
         let keys = grants();
         assert!(
             keys.iter().all(|one| one.key.concat().contains(&source.to_string())),

@@ -24,52 +24,53 @@ use crate::log::{self, Level};
 const MAX_SERVERS: u32 = 16;
 
 /// A watch for other servers of the same key.
-pub(super) struct TwinWatch {
+pub(super) struct SecondServerWatch {
     listener: Option<UnixListener>,
     /// Connections to servers that were there before.
     met: Vec<UnixStream>,
-    twins: Twins,
+    second_servers: SecondServers,
 }
 
 /// Connections to others, by their processes: two that start at once meet twice.
 #[derive(Clone, Default)]
-struct Twins(Arc<Mutex<HashMap<i32, u32>>>);
+struct SecondServers(Arc<Mutex<HashMap<i32, u32>>>);
 
-impl Twins {
+impl SecondServers {
     fn count(&self) -> u64 {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len() as u64
     }
 
     /// One more connection; true: the first to this process.
     fn add(&self, pid: i32) -> bool {
-        let mut twins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let connections = twins.entry(pid).or_default();
+        let mut second_servers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let connections = second_servers.entry(pid).or_default();
         *connections += 1;
         *connections == 1
     }
 
     /// One less; true: the last one.
     fn remove(&self, pid: i32) -> bool {
-        let mut twins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = twins.get_mut(&pid).map_or(0, |connections| {
+        let mut second_servers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = second_servers.get_mut(&pid).map_or(0, |connections| {
             *connections = connections.saturating_sub(1);
             *connections
         });
         if left == 0 {
-            twins.remove(&pid);
+            second_servers.remove(&pid);
         }
         left == 0
     }
 }
 
-impl TwinWatch {
+impl SecondServerWatch {
     /// Takes a place of the key, and finds out who has the others. Before the process gives up the
     /// right to make sockets.
     pub(super) fn open(server: &ServerPublic) -> Self {
         let unknown = |error: io::Error| {
             log::event(Level::Warn, "second-server-unknown").with("error", error).emit();
         };
-        let mut this = Self { listener: None, met: Vec::new(), twins: Twins::default() };
+        let mut this =
+            Self { listener: None, met: Vec::new(), second_servers: SecondServers::default() };
         let mut own = None;
         for number in 0..MAX_SERVERS {
             // The process that this one takes the place of may be about to end.
@@ -99,7 +100,7 @@ impl TwinWatch {
 
     /// Number of other servers of this key that run now.
     pub(super) fn count(&self) -> u64 {
-        self.twins.count()
+        self.second_servers.count()
     }
 
     /// Begins to watch, on the runtime of the caller.
@@ -110,16 +111,16 @@ impl TwinWatch {
         for stream in self.met.drain(..) {
             stream.set_nonblocking(true)?;
             let stream = tokio::net::UnixStream::from_std(stream)?;
-            tokio::spawn(watch_twin(stream, self.twins.clone()));
+            tokio::spawn(watch_second_server(stream, self.second_servers.clone()));
         }
         let Some(listener) = self.listener.take() else { return Ok(()) };
         listener.set_nonblocking(true)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;
-        let twins = self.twins.clone();
+        let second_servers = self.second_servers.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                if twins.count() < u64::from(MAX_SERVERS) {
-                    tokio::spawn(watch_twin(stream, twins.clone()));
+                if second_servers.count() < u64::from(MAX_SERVERS) {
+                    tokio::spawn(watch_second_server(stream, second_servers.clone()));
                 }
             }
         });
@@ -137,7 +138,7 @@ fn hold_place(server: &ServerPublic, number: u32) -> io::Result<UnixListener> {
 }
 
 /// Counts the server at the other end as long as it is there.
-async fn watch_twin(mut stream: tokio::net::UnixStream, twins: Twins) {
+async fn watch_second_server(mut stream: tokio::net::UnixStream, second_servers: SecondServers) {
     // Any local user can take the name or connect; only who could be a server is believed.
     let own = nix::unistd::geteuid().as_raw();
     let Ok(peer) = getsockopt(&stream, PeerCredentials) else { return };
@@ -145,7 +146,7 @@ async fn watch_twin(mut stream: tokio::net::UnixStream, twins: Twins) {
         return;
     }
     let pid = peer.pid();
-    if twins.add(pid) {
+    if second_servers.add(pid) {
         log::event(Level::Error, "second-server")
             .with("pid", pid)
             .with("cause", "it has the same key and accepts knocks that this one has accepted")
@@ -153,7 +154,7 @@ async fn watch_twin(mut stream: tokio::net::UnixStream, twins: Twins) {
     }
     // Nothing is ever said: this ends with the other process.
     let _end = stream.read(&mut [0; 1]).await;
-    if twins.remove(pid) {
+    if second_servers.remove(pid) {
         log::event(Level::Info, "second-server-ended").with("pid", pid).emit();
     }
 }
