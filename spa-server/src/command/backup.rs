@@ -9,7 +9,7 @@ use serde_json::json;
 use spa_keys::file::{self, FileError};
 use spa_keys::{Failure, PassphraseSource, SecretText, UnixMillis, note};
 
-use super::backup_archive::{Archive, Role, hash_text};
+use super::backup_archive::{Archive, FileRole, hash_text};
 use super::{ConfigArg, output};
 use crate::config::clients::enrolled_file;
 use crate::config::paths::broker_folder;
@@ -102,7 +102,7 @@ impl BackupArgs {
     fn report(&self, path: &Path, config: &Config, archive: &Archive) -> Result<(), Failure> {
         let shown = path.display();
         let sealed = self.lock.source().is_some();
-        if archive.file(Role::Key).is_none() {
+        if archive.file(FileRole::Key).is_none() {
             note!(
                 "warning: the server's key is a credential and NOT in this backup: back up the \
                  file that the unit loads it from"
@@ -149,7 +149,7 @@ fn refuse_folder_of_others(path: &Path) -> Result<(), Failure> {
 }
 
 /// Returns the files of a server, where they are.
-pub(super) fn list_files(path: &Path, config: &Config) -> Vec<(Role, PathBuf)> {
+pub(super) fn list_files(path: &Path, config: &Config) -> Vec<(FileRole, PathBuf)> {
     let server = &config.server;
     let previous = server.previous.as_ref().map(|previous| &previous.file);
     let secret = |role, file: Option<&SecretFile>| match file {
@@ -157,11 +157,11 @@ pub(super) fn list_files(path: &Path, config: &Config) -> Vec<(Role, PathBuf)> {
         _ => None,
     };
     [
-        Some((Role::Config, path.to_owned())),
-        secret(Role::Key, Some(&server.key)),
-        secret(Role::PreviousKey, previous),
-        secret(Role::Clients, Some(&server.clients)),
-        Some((Role::Enrolled, enrolled_file(&server.state))),
+        Some((FileRole::Config, path.to_owned())),
+        secret(FileRole::Key, Some(&server.key)),
+        secret(FileRole::PreviousKey, previous),
+        secret(FileRole::Clients, Some(&server.clients)),
+        Some((FileRole::Enrolled, enrolled_file(&server.state))),
     ]
     .into_iter()
     .flatten()
@@ -170,11 +170,11 @@ pub(super) fn list_files(path: &Path, config: &Config) -> Vec<(Role, PathBuf)> {
 
 /// Reads all files until two readings agree: a device may change its keys at this moment, in one
 /// file after the other.
-fn read_settled(path: &Path, config: &Config) -> Result<Vec<(Role, SecretText)>, Failure> {
+fn read_settled(path: &Path, config: &Config) -> Result<Vec<(FileRole, SecretText)>, Failure> {
     let mut last = read_files(path, config)?;
     for _ in 0..MAX_READINGS {
         let again = read_files(path, config)?;
-        let same = |((a, one), (b, other)): (&(Role, SecretText), &(Role, SecretText))| {
+        let same = |((a, one), (b, other)): (&(FileRole, SecretText), &(FileRole, SecretText))| {
             a == b && one.expose() == other.expose()
         };
         if last.len() == again.len() && last.iter().zip(&again).all(same) {
@@ -186,11 +186,11 @@ fn read_settled(path: &Path, config: &Config) -> Result<Vec<(Role, SecretText)>,
 }
 
 /// Reads those files that are there; what the configuration cannot do without was read before.
-fn read_files(path: &Path, config: &Config) -> Result<Vec<(Role, SecretText)>, FileError> {
+fn read_files(path: &Path, config: &Config) -> Result<Vec<(FileRole, SecretText)>, FileError> {
     let mut files = Vec::new();
     for (role, path) in list_files(path, config) {
         let opened = match role {
-            Role::Config => file::open_trusted(&path),
+            FileRole::Config => file::open_trusted(&path),
             _ => file::open_secret(&path),
         };
         match opened.and_then(|opened| file::read_opened(&path, opened, CLIENTS_LIMIT)) {
@@ -220,15 +220,15 @@ pub(super) fn compare_with_last(path: &Path) -> Option<BackupState> {
     let config = config::load_alone(path, &surroundings(true)).ok()?;
     let record = file::read_secret_up_to(&record_path(&config), MAX_RECORD_BYTES).ok()?;
     let (made, rest) = record.expose().strip_prefix("made ")?.split_once('\n')?;
-    let then: Vec<(Role, &str)> = rest
+    let then: Vec<(FileRole, &str)> = rest
         .lines()
         .filter_map(|line| line.split_once(' '))
-        .filter_map(|(word, hash)| Some((Role::from_word(word)?, hash)))
+        .filter_map(|(word, hash)| Some((FileRole::from_word(word)?, hash)))
         .collect();
     let now = read_files(path, &config).ok()?;
-    let now: Vec<(Role, String)> =
+    let now: Vec<(FileRole, String)> =
         now.iter().map(|(role, text)| (*role, hash_text(text.expose()))).collect();
-    let is_same = |role: Role| {
+    let is_same = |role: FileRole| {
         let then = then.iter().find(|(other, _)| *other == role).map(|(_, hash)| *hash);
         then == now.iter().find(|(other, _)| *other == role).map(|(_, hash)| hash.as_str())
     };

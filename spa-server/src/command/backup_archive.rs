@@ -23,7 +23,7 @@ pub(super) const MAX_ARCHIVE_BYTES: u64 = 2 << 30;
 
 /// Part that a file plays for a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Role {
+pub(super) enum FileRole {
     /// `spa-server.toml`.
     Config,
     /// `[server] key`.
@@ -36,7 +36,7 @@ pub(super) enum Role {
     Enrolled,
 }
 
-impl Role {
+impl FileRole {
     const ALL_ROLES: [Self; 5] =
         [Self::Config, Self::Key, Self::PreviousKey, Self::Clients, Self::Enrolled];
 
@@ -72,7 +72,7 @@ pub(super) struct Archive {
     /// When it was made, Unix milliseconds.
     pub(super) made_ms: u64,
     /// The files, each at most once.
-    pub(super) files: Vec<(Role, SecretText)>,
+    pub(super) files: Vec<(FileRole, SecretText)>,
 }
 
 /// Reason why an archive is not read.
@@ -91,7 +91,7 @@ pub(super) enum ArchiveError {
 
 impl Archive {
     /// Finds the file of a role.
-    pub(super) fn file(&self, role: Role) -> Option<&SecretText> {
+    pub(super) fn file(&self, role: FileRole) -> Option<&SecretText> {
         self.files.iter().find(|(other, _)| *other == role).map(|(_, text)| text)
     }
 
@@ -167,7 +167,7 @@ fn read_files(body: &str) -> Option<Archive> {
     while !rest.is_empty() {
         let (head, behind) = rest.strip_prefix("file ")?.split_once('\n')?;
         let (word, size) = head.split_once(' ')?;
-        let role = Role::from_word(word).filter(|role| archive.file(*role).is_none())?;
+        let role = FileRole::from_word(word).filter(|role| archive.file(*role).is_none())?;
         let (content, behind) = behind.split_at_checked(size.parse().ok()?)?;
         archive.files.push((role, SecretText::new(content.to_owned())));
         rest = behind.strip_prefix('\n')?;
@@ -205,15 +205,15 @@ mod tests {
     fn archive() -> Archive {
         let file = |role, text: &str| (role, SecretText::new(text.to_owned()));
         let files = vec![
-            file(Role::Config, "[server]\nfile key 3\nend 00\n"),
-            file(Role::Key, ""),
-            file(Role::Enrolled, "ä, without a line feed"),
+            file(FileRole::Config, "[server]\nfile key 3\nend 00\n"),
+            file(FileRole::Key, ""),
+            file(FileRole::Enrolled, "ä, without a line feed"),
         ];
         Archive { made_ms: 1_700_000_000_000, files }
     }
 
     fn assert_same(read: &Archive) {
-        let parts = |archive: &Archive| -> Vec<(Role, String)> {
+        let parts = |archive: &Archive| -> Vec<(FileRole, String)> {
             archive.files.iter().map(|(role, text)| (*role, text.expose().to_owned())).collect()
         };
         assert_eq!((read.made_ms, parts(read)), (archive().made_ms, parts(&archive())));

@@ -9,7 +9,7 @@ use spa_keys::file::{self, FileError};
 use spa_keys::{Failure, PassphraseSource, SecretText, note};
 
 use super::backup::list_files;
-use super::backup_archive::{Archive, ArchiveError, MAX_ARCHIVE_BYTES, Role};
+use super::backup_archive::{Archive, ArchiveError, FileRole, MAX_ARCHIVE_BYTES};
 use super::{ConfigArg, DEFAULT_CONFIG, output};
 use crate::config::{self, CLIENTS_LIMIT, Config, SecretFile, server_key, surroundings};
 use crate::control::client::Connection;
@@ -42,7 +42,7 @@ pub(super) struct RestoreArgs {
 }
 
 /// A file to write, or with `None` one to remove, because the backup has none in its place.
-struct Change<'a> {
+struct FileChange<'a> {
     path: PathBuf,
     content: Option<&'a SecretText>,
     exists: bool,
@@ -54,7 +54,7 @@ impl RestoreArgs {
         let archive = self.read_archive()?;
         let path = std::path::absolute(&self.config.config)?;
         let shown = self.file.display();
-        let text = archive.file(Role::Config).ok_or_else(|| {
+        let text = archive.file(FileRole::Config).ok_or_else(|| {
             Failure::failed(format!("{shown}: it holds no configuration; nothing was restored"))
         })?;
         let config = config::load_alone_text(&path, text.expose().as_bytes(), &surroundings(true))
@@ -65,7 +65,7 @@ impl RestoreArgs {
             refuse_to_overwrite(&changes)?;
         }
         let is_key =
-            |change: &&Change<'_>| config.server.key == SecretFile::File(change.path.clone());
+            |change: &&FileChange<'_>| config.server.key == SecretFile::File(change.path.clone());
         for change in changes.iter().filter(is_key) {
             change.apply()?;
         }
@@ -99,13 +99,13 @@ impl RestoreArgs {
         })
     }
 
-    fn report(&self, archive: &Archive, changes: &[Change<'_>]) -> Result<(), Failure> {
+    fn report(&self, archive: &Archive, changes: &[FileChange<'_>]) -> Result<(), Failure> {
         let made = dates::local(archive.made_ms, &TimeZone::system());
         let of_config = match self.config.config.as_path() {
             path if path == Path::new(DEFAULT_CONFIG) => String::new(),
             path => format!(" --config {}", path.display()),
         };
-        if archive.file(Role::Key).is_none() {
+        if archive.file(FileRole::Key).is_none() {
             note!(
                 "warning: the server's key is a credential that the backup does not hold: put it \
                  where the unit loads it from"
@@ -134,7 +134,7 @@ impl RestoreArgs {
 }
 
 /// Lists what is not yet as in the archive, in its order.
-fn plan_changes<'a>(path: &Path, config: &Config, archive: &'a Archive) -> Vec<Change<'a>> {
+fn plan_changes<'a>(path: &Path, config: &Config, archive: &'a Archive) -> Vec<FileChange<'a>> {
     let mut changes = Vec::new();
     for (role, path) in list_files(path, config) {
         let content = archive.file(role);
@@ -145,22 +145,22 @@ fn plan_changes<'a>(path: &Path, config: &Config, archive: &'a Archive) -> Vec<C
                 .is_some_and(|present| present.expose() == content.expose()),
         };
         if !is_there {
-            changes.push(Change { path, content, exists });
+            changes.push(FileChange { path, content, exists });
         }
     }
     changes
 }
 
 /// Reads what is there; `None`: it cannot be read, so it is not the same.
-fn read_present(path: &Path, role: Role) -> Option<SecretText> {
+fn read_present(path: &Path, role: FileRole) -> Option<SecretText> {
     let opened = match role {
-        Role::Config => file::open_trusted(path),
+        FileRole::Config => file::open_trusted(path),
         _ => file::open_secret(path),
     };
     opened.and_then(|opened| file::read_opened(path, opened, CLIENTS_LIMIT)).ok()
 }
 
-impl Change<'_> {
+impl FileChange<'_> {
     fn apply(&self) -> Result<(), FileError> {
         let Some(content) = self.content else { return file::remove(&self.path) };
         if let Some(folder) = self.path.parent() {
@@ -174,7 +174,7 @@ impl Change<'_> {
     }
 }
 
-fn refuse_to_overwrite(changes: &[Change<'_>]) -> Result<(), Failure> {
+fn refuse_to_overwrite(changes: &[FileChange<'_>]) -> Result<(), Failure> {
     let there: Vec<String> = changes
         .iter()
         .filter(|change| change.exists)
