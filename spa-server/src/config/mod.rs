@@ -22,6 +22,7 @@ mod places;
 mod rules;
 mod section;
 mod separation;
+mod server;
 mod services;
 mod span;
 mod surroundings;
@@ -162,7 +163,7 @@ pub(crate) fn state_folder(path: &Path, around: &Surroundings<'_>) -> PathBuf {
     let found = bytes_of(path)
         .ok()
         .and_then(|bytes| read_draft(&shown, decode_text(&shown, &bytes).ok()?, around).0);
-    let usual = || around.state.clone().unwrap_or_else(|| host::DEFAULT_STATE.into());
+    let usual = || around.state.clone().unwrap_or_else(|| server::DEFAULT_STATE.into());
     found.map_or_else(usual, |(config, _)| config.server.state)
 }
 
@@ -206,7 +207,7 @@ fn read_draft(
     };
     let r = &mut Report::new(name, text);
     let mut root = Section::root(document.get_ref());
-    let server = host::read_server(root.table(r, "server"), r, around);
+    let server = server::read_server(root.table(r, "server"), r, around);
     let log = host::read_log(root.table(r, "log"), r);
     let audit = telemetry::read_audit(root.table(r, "audit"), r);
     let metrics = telemetry::read_metrics(root.table(r, "metrics"), r);
