@@ -16,7 +16,7 @@ mod ports;
 mod second_server;
 mod session;
 mod ssh;
-mod ssh_units;
+mod ssh_ports;
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -159,8 +159,8 @@ pub(crate) use clock::{describe_wrong_clock, is_clock_synchronised};
 pub(crate) fn ssh_ports() -> Vec<u16> {
     let (sockets, _) = read_sockets();
     let asks = session::find_session(&sockets);
-    let ports = ssh::find_ssh_ports(&sockets, &owners::Owners::default(), &asks);
-    [ports, ssh_units::ask_sshd(), vec![ssh::SSH_PORT]]
+    let ports = ssh_ports::find_ssh_ports(&sockets, &owners::Owners::default(), &asks);
+    [ports, ssh_ports::ask_sshd(), vec![ssh_ports::SSH_PORT]]
         .into_iter()
         .find(|ports| !ports.is_empty())
         .unwrap_or_default()

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::owners::Owners;
 use super::session::Asks;
-use super::ssh_units::read_socket_units;
-use crate::sockets::{Socket, SocketState};
+use super::ssh_ports::find_ssh_ports;
+use crate::sockets::Socket;
 use spa_keys::Severity;
 
 use super::{HostFinding, HostSubject};
@@ -16,9 +16,6 @@ use crate::domain::ports::{ProtoPorts, Protocol};
 use crate::firewall::nftables::Nftables;
 use crate::firewall::{Firewall as _, FirewallError, LiveGrant, Mode, Rules};
 use spa_keys::duration;
-
-/// Where sshd listens when nothing else is known (IANA).
-pub(super) const SSH_PORT: u16 = 22;
 
 /// All that decides it.
 pub(super) struct Host<'a> {
@@ -190,34 +187,6 @@ fn judge_session(host: &Host<'_>, peer: IpAddr, port: u16) -> (Severity, String)
             ),
         ),
     }
-}
-
-/// Where ssh sessions come in: where this one did, and wherever a process called sshd listens.
-pub(super) fn find_ssh_ports(sockets: &[Socket], owners: &Owners, asks: &Asks) -> Vec<u16> {
-    let listens = |s: &&Socket| {
-        s.protocol == Protocol::Tcp
-            && s.state == SocketState::Listening
-            && !s.local.ip().is_loopback()
-    };
-    let listening: Vec<&Socket> = sockets.iter().filter(listens).collect();
-    let sshd = |s: &&&Socket| owners.name_of(s.inode).is_some_and(|name| name.starts_with("sshd"));
-    let mut ports: Vec<u16> = listening.iter().filter(sshd).map(|s| s.local.port()).collect();
-    if ports.is_empty() {
-        let units = read_socket_units();
-        let by_unit = listening.iter().map(|s| s.local.port()).filter(|port| units.contains(port));
-        ports.extend(by_unit);
-    }
-    match asks {
-        Asks::Session { local, .. } => ports.push(local.port()),
-        // Other users' processes have no names here: then the usual port stands for ssh.
-        _ if ports.is_empty() && listening.iter().any(|s| s.local.port() == SSH_PORT) => {
-            ports.push(SSH_PORT)
-        }
-        _ => {}
-    }
-    ports.sort_unstable();
-    ports.dedup();
-    ports
 }
 
 impl Host<'_> {

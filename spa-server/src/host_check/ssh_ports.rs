@@ -1,10 +1,18 @@
-//! Ports at which systemd itself listens for an ssh server (systemd.socket(5)), and those that
-//! sshd(8) would take. Both are asked only where no process called sshd is seen.
+//! Ports where ssh sessions come in: those of processes called sshd, or else those at which systemd
+//! listens for an ssh server (systemd.socket(5)), and those that sshd(8) would take.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use super::owners::Owners;
+use super::session::Asks;
+use crate::domain::ports::Protocol;
+use crate::sockets::{Socket, SocketState};
+
+/// Where sshd listens when nothing else is known (IANA).
+pub(super) const SSH_PORT: u16 = 22;
 
 /// Folders of units, the first in force (systemd.unit(5)).
 const UNIT_FOLDERS: [&str; 6] = [
@@ -19,8 +27,36 @@ const UNIT_FOLDERS: [&str; 6] = [
 /// Places of sshd(8).
 const SSHD_PROGRAMS: [&str; 3] = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"];
 
+/// Where ssh sessions come in: where this one did, and wherever a process called sshd listens.
+pub(super) fn find_ssh_ports(sockets: &[Socket], owners: &Owners, asks: &Asks) -> Vec<u16> {
+    let listens = |s: &&Socket| {
+        s.protocol == Protocol::Tcp
+            && s.state == SocketState::Listening
+            && !s.local.ip().is_loopback()
+    };
+    let listening: Vec<&Socket> = sockets.iter().filter(listens).collect();
+    let sshd = |s: &&&Socket| owners.name_of(s.inode).is_some_and(|name| name.starts_with("sshd"));
+    let mut ports: Vec<u16> = listening.iter().filter(sshd).map(|s| s.local.port()).collect();
+    if ports.is_empty() {
+        let units = read_socket_units();
+        let by_unit = listening.iter().map(|s| s.local.port()).filter(|port| units.contains(port));
+        ports.extend(by_unit);
+    }
+    match asks {
+        Asks::Session { local, .. } => ports.push(local.port()),
+        // Other users' processes have no names here: then the usual port stands for ssh.
+        _ if ports.is_empty() && listening.iter().any(|s| s.local.port() == SSH_PORT) => {
+            ports.push(SSH_PORT)
+        }
+        _ => {}
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
 /// TCP ports of every socket unit that starts an ssh server, whether or not it is enabled.
-pub(super) fn read_socket_units() -> BTreeSet<u16> {
+fn read_socket_units() -> BTreeSet<u16> {
     let mut ports = BTreeSet::new();
     for folder in UNIT_FOLDERS {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
