@@ -25,7 +25,7 @@ use crate::cli::RotateArgs;
 use crate::host::{Config, check_enrolled, find_identity, read_key, read_passphrase_fd};
 use crate::knock::{KemUse, KeyChange, Outcome, Verdict, is_known, request_key_change};
 use crate::output;
-use crate::plan::Plan;
+use crate::plan::{Plan, SeenAddress};
 use crate::report::{Purpose, explain_failure};
 
 #[derive(Serialize)]
@@ -78,12 +78,12 @@ pub(crate) fn rotate_keys(args: &RotateArgs) -> Result<Rotated, Failure> {
     let mut old =
         Plan::from_enrolment(host.clone(), line, secret, resolved.clone(), &args.options)?
             .with_lines(lines);
-    old.bind_src = settings.bind_src;
-    if old.expected.is_empty() {
-        old.expected = settings.expect_address.clone();
+    old.seen.bind_src = settings.bind_src;
+    if old.seen.expected.is_empty() {
+        old.seen.expected = settings.expect_address.clone();
     }
 
-    let old_expected = old.expected.clone();
+    let old_expected = old.seen.expected.clone();
     let new_passphrase = read_passphrase_fd(args.new_passphrase_fd)?;
     let rotation = Rotation {
         args,
@@ -99,7 +99,7 @@ pub(crate) fn rotate_keys(args: &RotateArgs) -> Result<Rotated, Failure> {
         let plan =
             Plan::from_enrolment(host.clone(), first, secret.clone(), resolved, &args.options)?;
         let mut plan = plan.with_lines(lines);
-        (plan.bind_src, plan.expected) = (settings.bind_src, old_expected.clone());
+        plan.seen = SeenAddress::new(settings.bind_src, old_expected.clone());
         Ok(plan)
     };
     let new = plan(with_pair(&old.lines(), &line, &line.psk))?;

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use spa_proto::{Ack, Confirm, MAX_CONFIRMS, Status};
 
-use super::exchange::{Knock, LiveSession, MAX_PADDING, MAX_RESENDS, RESEND_AFTER, random_byte};
+use super::exchange::{Knock, MAX_RESENDS, RESEND_AFTER};
+use super::live_session::LiveSession;
+use super::random::random_padding;
 
 /// Time after the first answer in which the server takes CONFIRMs; it keeps a session for 30 s.
 const CONFIRM_TIME: Duration = Duration::from_secs(25);
@@ -72,24 +74,11 @@ impl Confirming {
         told.named += 1;
         self.live.confirms += 1;
         let confirm = Confirm { number: self.live.confirms, address: told.address };
-        let padding = usize::from(random_byte()) * (MAX_PADDING + 1) / 256;
         knock.log_verbose(|| format!("confirming {} (number {})", confirm.address, confirm.number));
-        self.packet = self.live.session.make_confirm(&self.live.keys.pair, &confirm, padding);
-        self.send(knock);
+        self.packet =
+            self.live.session.make_confirm(&self.live.keys.pair, &confirm, random_padding());
+        self.live.send_confirm(&self.packet);
         true
-    }
-
-    fn send(&self, knock: &Knock<'_>) {
-        if let Some((port, _)) = self.live.session.packets().last() {
-            knock.send_to_port(&self.live, *port, &self.packet);
-        }
-    }
-
-    /// Sends the last stage again: each answer to it tells where it came from.
-    fn ask_again(&self, knock: &Knock<'_>) {
-        if let Some((port, packet)) = self.live.session.packets().last() {
-            knock.send_to_port(&self.live, *port, packet);
-        }
     }
 
     /// Waits for the answer to the CONFIRM under way, and repeats it.
@@ -107,8 +96,8 @@ impl Confirming {
                     return Confirmed::Lost;
                 }
                 if round < MAX_RESENDS {
-                    self.ask_again(knock);
-                    self.send(knock);
+                    self.live.repeat_last_stage();
+                    self.live.send_confirm(&self.packet);
                 }
             }
             if !self.send_next(knock) {
@@ -135,7 +124,7 @@ impl Confirming {
     /// may have given us the answer that told his own, and his turn may have come after ours while
     /// the service was slow.
     pub(super) fn confirm_another(&mut self, knock: &Knock<'_>) -> Confirmed {
-        self.ask_again(knock);
+        self.live.repeat_last_stage();
         let soon = Instant::now() + RESEND_AFTER;
         while let Ok(Some(answer)) = knock.receive_answer(&self.live, soon) {
             self.note_told(&answer.ack);

@@ -5,9 +5,11 @@ mod confirm;
 mod exchange;
 mod icmp;
 mod key_change;
+mod live_session;
 mod outcome;
 mod parallel;
 mod probe;
+mod random;
 mod relay;
 
 pub(crate) use icmp::IcmpError;

@@ -1,22 +1,20 @@
 //! All that knocking needs, read and derived before anything is sent.
 
+mod seen_address;
 mod session_keys;
 
+pub(crate) use seen_address::SeenAddress;
 pub(crate) use session_keys::SessionKeys;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ipnet::{IpNet, Ipv6Net};
 use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, LastAnswer, after_answer};
 use spa_proto::{Ack, HedgeKey, KemCiphertext, NewKeys, Op, Psk, ServerKeys, SessionParts, Status};
 
-use crate::address::{
-    Family, ResolvedNames, discover_prefixes, find_source_address, has_address, is_public_address,
-    is_translated,
-};
+use crate::address::{Family, ResolvedNames, find_source_address, has_address};
 use crate::cli::{KnockOptions, Target};
 use crate::clock::describe_offset;
 use crate::host::{
@@ -43,16 +41,12 @@ pub(crate) struct Plan {
     pub(crate) services: Vec<String>,
     /// Ttl to ask for, in seconds; 0: as the server gives.
     pub(crate) ttl_s: u16,
-    /// Binding of the knock to its source address.
-    pub(crate) bind_src: BindSrc,
-    /// Networks from which the server may see us come; empty: nobody said.
-    pub(crate) expected: Vec<IpNet>,
+    /// Address under which the server sees us.
+    pub(crate) seen: SeenAddress,
     /// Time to try.
     pub(crate) timeout: Duration,
     /// End of the time for the first knocks, which resolving names is part of; `None`: it is over.
     first_deadline: Option<Instant>,
-    /// Prefixes of this network's translator to IPv4, when they were asked for.
-    nat64: OnceLock<Vec<Ipv6Net>>,
     /// Set by `-v`.
     pub(crate) verbose: bool,
     /// Fingerprint of this client's key.
@@ -114,8 +108,7 @@ impl Plan {
             folder: Some(folder),
             services: target.services.iter().cloned().map(String::from).collect(),
             ttl_s: ttl.unwrap_or(0),
-            bind_src: settings.bind_src,
-            expected,
+            seen: SeenAddress::new(settings.bind_src, expected),
             ..plan
         })
     }
@@ -143,9 +136,7 @@ impl Plan {
             left_out: Vec::new(),
             services: Vec::new(),
             ttl_s: 0,
-            bind_src: BindSrc::Auto,
-            expected: options.expect_address.clone(),
-            nat64: OnceLock::new(),
+            seen: SeenAddress::new(BindSrc::Auto, options.expect_address.clone()),
             timeout: options.timeout,
             verbose: options.verbose,
             fingerprint: Fingerprint::from(&public),
@@ -189,10 +180,9 @@ impl Plan {
             addresses,
             resolved: self.resolved.clone(),
             first_deadline: None,
-            nat64: OnceLock::new(),
             left_out: self.left_out.clone(),
             services: self.services.clone(),
-            expected: self.expected.clone(),
+            seen: SeenAddress::new(self.seen.bind_src, self.seen.expected.clone()),
             fingerprint: self.fingerprint,
             hedge: self.secret.secret().hedge_key(),
             secret: self.secret.clone(),
@@ -261,46 +251,6 @@ impl Plan {
     /// Returns the name of a service; empty when there is none at this index.
     pub(crate) fn service_name(&self, index: usize) -> &str {
         self.services.get(index).map_or("", String::as_str)
-    }
-
-    /// Returns true if the server certainly sees us under this address of ours: it is the only one
-    /// that the user expects, or a public one that is expected too, and nothing is known that would
-    /// replace it.
-    pub(crate) fn is_seen_as(&self, local: IpAddr, target: IpAddr) -> bool {
-        let same_family =
-            || self.expected.iter().filter(|net| net.addr().is_ipv4() == local.is_ipv4());
-        let is_expected = || same_family().any(|net| net.contains(&local));
-        // In a network that is wider than one address a translator may give us another one.
-        let is_likely = match same_family().next() {
-            None => is_public_address(local),
-            Some(_) if is_public_address(local) => is_expected(),
-            Some(_) => same_family().all(|net| *net == IpNet::from(local)),
-        };
-        is_likely && !self.is_translated(target)
-    }
-
-    /// Returns true if a translator to IPv4 answers for this address of the server.
-    pub(crate) fn is_translated(&self, target: IpAddr) -> bool {
-        target.is_ipv6() && is_translated(target, self.nat64.get_or_init(discover_prefixes))
-    }
-
-    /// Returns true if the server saw somebody else. Behind an address translator it always sees
-    /// another address than ours, so that alone is evidence only when ours is a public one, or when
-    /// the user has said under which address we appear.
-    pub(crate) fn is_relayed(
-        &self,
-        local: Option<IpAddr>,
-        target: IpAddr,
-        observed: IpAddr,
-    ) -> bool {
-        let same_family =
-            || self.expected.iter().filter(|net| net.addr().is_ipv4() == observed.is_ipv4());
-        if same_family().next().is_some() {
-            return !same_family().any(|net| net.contains(&observed));
-        }
-        local.is_some_and(|local| {
-            local != observed && is_public_address(local) && !self.is_translated(target)
-        })
     }
 
     /// Knocks by these lines instead, which differ in the server's key.

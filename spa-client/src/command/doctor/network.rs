@@ -38,7 +38,7 @@ pub(super) fn check_routes(plan: &Plan, findings: &mut Vec<Finding>) {
             Ok(source) => {
                 let kind = if source.is_loopback() {
                     "which is this machine itself"
-                } else if plan.is_translated(address) {
+                } else if plan.seen.is_translated(address) {
                     "by a translator to IPv4 (NAT64)"
                 } else if is_public_address(source) {
                     "a public address"
@@ -149,7 +149,7 @@ fn skew_finding(address: IpAddr, skew_ms: i64) -> Finding {
 /// Makes the finding of the address from which the server saw the knock come.
 fn source_finding(plan: &Plan, one: &Outcome, observed: IpAddr) -> Finding {
     let ours = one.local.map_or_else(|| "unknown".to_owned(), |local| local.to_string());
-    if plan.is_relayed(one.local, one.address, observed) {
+    if plan.seen.is_relayed(one.local, one.address, observed) {
         let text = format!(
             "{} saw {observed}, and our address is {ours}: a relay forwards your packets, unless \
             {observed} is the address of your own NAT",

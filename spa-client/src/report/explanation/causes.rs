@@ -69,7 +69,7 @@ fn list_causes(plan: &Plan, purpose: Purpose<'_>, all: &[&Outcome]) -> Vec<Strin
     }
     let clock_place = causes.len() + likely.len();
     causes.append(&mut likely);
-    if let Some(one) = all.iter().find(|one| plan.is_translated(one.address)) {
+    if let Some(one) = all.iter().find(|one| plan.seen.is_translated(one.address)) {
         causes.push(format!(
             "{} is reached by a translator to IPv4 (NAT64), which may let no UDP through; try \
              another network",

@@ -157,7 +157,8 @@ fn explain_not_hidden(plan: &Plan, purpose: Purpose<'_>, one: &Outcome) -> Failu
 fn explain_relayed(plan: &Plan, what: &str, best: &Outcome, closed: bool) -> Failure {
     let observed = best.ack.map_or(best.address, |(ack, _)| ack.observed.ip());
     // What the user expects counts more than what this machine knows of itself.
-    let expected = plan.expected.iter().filter(|net| net.addr().is_ipv4() == observed.is_ipv4());
+    let expected =
+        plan.seen.expected.iter().filter(|net| net.addr().is_ipv4() == observed.is_ipv4());
     let expected: Vec<String> = expected.map(format_network).collect();
     let ours = match (expected.as_slice(), best.local) {
         ([], None) => "us".to_owned(),

@@ -1,31 +1,26 @@
 //! One service knocked for at one address: send, resend, wait for the ack.
 
+mod start;
+
 use std::cell::Cell;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use spa_keys::UnixMillis;
-use spa_proto::{
-    Ack, Answer, KemCiphertext, MAX_PACKET, Op, Reason, Request, Session, Status, random,
-    service_id,
-};
+use spa_proto::{Ack, Answer, KemCiphertext, Op, Reason, Status};
 
-use super::icmp::{IcmpError, ask_for_errors};
+use super::icmp::IcmpError;
+use super::live_session::{LiveSession, Received};
 use super::outcome::Outcome;
-use crate::address::find_source_address;
+use super::random::{random_byte, random_pause};
 use crate::clock;
-use crate::host::BindSrc;
-use crate::plan::{Plan, SessionKeys};
+use crate::plan::Plan;
 
 /// Time without an ack after which the same bytes are sent again (docs/protocol.md, "Sequence").
 pub(crate) const RESEND_AFTER: Duration = Duration::from_millis(600);
 /// Times the same bytes are sent again before a new session is made.
 pub(crate) const MAX_RESENDS: usize = 3;
-/// Most padding per packet, in bytes.
-pub(super) const MAX_PADDING: usize = 112;
 /// Time that a port gets to answer which nothing may hide.
 const TEST_PATIENCE: Duration = Duration::from_millis(300);
 /// Longest wait that a server may ask of us, for its fence or our floor: the longest fence, rounded
@@ -86,18 +81,6 @@ pub(crate) struct Knock<'a> {
     clock_offset_ms: Option<i64>,
     /// Turn, which chooses one of the server's keys.
     turn: usize,
-}
-
-/// A session and the socket that all its packets leave from.
-pub(crate) struct LiveSession {
-    /// Packets and keys of the session.
-    pub(super) session: Session,
-    /// Keys of client and server that made it.
-    pub(super) keys: Arc<SessionKeys>,
-    /// Socket bound to the address that all its packets leave from.
-    pub(super) socket: UdpSocket,
-    /// CONFIRMs made so far; the last one's number.
-    pub(super) confirms: u8,
 }
 
 impl<'a> Knock<'a> {
@@ -228,7 +211,7 @@ impl<'a> Knock<'a> {
 
     /// Returns true if this answer tells of another address than ours must be.
     pub(super) fn is_relayed(&self, ack: &Ack) -> bool {
-        self.plan.is_relayed(self.local, self.target.ip(), ack.observed.ip())
+        self.plan.seen.is_relayed(self.local, self.target.ip(), ack.observed.ip())
     }
 
     /// Asks once under which address the server sees us, when nothing has answered knocks that name
@@ -248,68 +231,6 @@ impl<'a> Knock<'a> {
         let (answer, rtt) = ask.exchange_session(&live).ok()??;
         let differs = self.local.is_some_and(|local| local != answer.ack.observed.ip());
         differs.then_some((answer.ack, rtt))
-    }
-
-    /// Starts a session with a fresh time stamp, from the address that the kernel chooses now.
-    pub(crate) fn start_session(&mut self) -> io::Result<LiveSession> {
-        let local = find_source_address(self.target)?;
-        // Bound to one address: all stages must come from the same one, also when routes change in
-        // between.
-        let socket = UdpSocket::bind(local)?;
-        ask_for_errors(&socket);
-        self.local = Some(local.ip());
-        self.bound = match self.plan.bind_src {
-            _ if self.asks_how_seen => false,
-            BindSrc::Auto => self.plan.is_seen_as(local.ip(), self.target.ip()),
-            BindSrc::Always => true,
-            BindSrc::Never => false,
-        };
-        let offset_ms = self.clock_offset_ms.unwrap_or(0);
-        let now_ms = UnixMillis::now().as_millis();
-        let now_ms = now_ms.saturating_add_signed(offset_ms.saturating_neg());
-        let keys = self.plan.session_keys_at(self.turn);
-        let keys = keys.ok_or_else(|| io::Error::other("there is no server key"))?;
-        let ports = keys.line.sequence.ports_at(now_ms);
-        let bytes: [u8; 8] = random().unwrap_or_default();
-        let padding = bytes.map(|byte| usize::from(byte) * (MAX_PADDING + 1) / 256);
-        let new = self.plan.successor().filter(|_| self.op.new_keys().is_some());
-        let request = Request {
-            service: if new.is_some() { 0 } else { service_id(self.service) },
-            ttl_s: if self.op == Op::Close || new.is_some() { 0 } else { self.plan.ttl_s },
-            op: self.op,
-            want_ack: self.plan.line.ack,
-            bind_src: self.bound.then_some(local.ip()),
-            for_addr: self.for_addr,
-            // Where we are unknown to ourselves, everything of ours is closed.
-            all: self.op == Op::Close && self.for_addr.is_none() && !self.bound,
-            ports: &ports,
-            padding: &padding,
-        };
-        let parts = self.plan.session_parts(&keys);
-        let begun = Instant::now();
-        let session = match new {
-            None => Session::new(&parts, &request, now_ms),
-            Some(identity) => {
-                let new = self.plan.new_keys(identity);
-                if self.kem {
-                    Session::with_kem(&parts, &request, &new, now_ms)
-                } else {
-                    Session::with_new_keys(&parts, &request, &new, now_ms)
-                }
-            }
-        };
-        let session = session.map_err(io::Error::other)?;
-        self.excused += begun.elapsed();
-        self.deadline += begun.elapsed();
-        self.plan.log_verbose(|| {
-            format!(
-                "{}: knocking at {} from {}, ports {ports:?}",
-                self.service,
-                self.target.ip(),
-                local.ip()
-            )
-        });
-        Ok(LiveSession { session, keys, socket, confirms: 0 })
     }
 
     /// Returns true if a session costs a touch and no other one would tell more: there is no other
@@ -375,9 +296,7 @@ impl<'a> Knock<'a> {
                     return Ok(Some((answer, begun.elapsed())));
                 }
             }
-            let mut to = self.target;
-            to.set_port(*port);
-            match self.send_once(live, packet, to) {
+            match live.send(*port, packet) {
                 Ok(_) => self.sent_any = true,
                 Err(error) if !self.sent_any => return Err(error),
                 // One packet lost here is as good as lost on the way: the next round sends it
@@ -388,41 +307,24 @@ impl<'a> Knock<'a> {
         Ok(None)
     }
 
-    /// Receives the session's own answer, if it comes in time. Whatever else arrives is ignored:
-    /// anybody can send to this port.
+    /// Receives the session's own answer, if it comes in time.
     pub(super) fn receive_answer(
         &self,
         live: &LiveSession,
         until: Instant,
     ) -> io::Result<Option<Answer>> {
-        // Longer than any answer, and so than what was cut off.
-        let mut buffer = [0; MAX_PACKET];
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(None);
-            }
-            live.socket.set_read_timeout(Some(left))?;
-            match live.socket.recv_from(&mut buffer) {
-                Ok((len, from)) if from.ip() == self.target.ip() => {
-                    let answer = buffer.get(..len).unwrap_or_default();
-                    if let Some(answer) = live.session.open_answer(answer)
-                        && !self.grants_no_time(&answer.ack)
-                        && answer.ack.number <= live.confirms
-                    {
-                        self.plan.update_server_keys(&live.keys, answer.keys.as_ref());
-                        self.plan.record_answer(&live.keys, self.op, &answer.ack);
-                        return Ok(Some(answer));
-                    }
+        while let Some(received) = live.receive(until)? {
+            match received {
+                Received::Icmp(told) => self.icmp.set(Some(told)),
+                Received::Answer(answer) if self.grants_no_time(&answer.ack) => {}
+                Received::Answer(answer) => {
+                    self.plan.update_server_keys(&live.keys, answer.keys.as_ref());
+                    self.plan.record_answer(&live.keys, self.op, &answer.ack);
+                    return Ok(Some(answer));
                 }
-                Ok(_) => {}
-                Err(error) => match IcmpError::of(error.kind()) {
-                    Some(told) => self.icmp.set(Some(told)),
-                    None if is_transient(&error) => {}
-                    None => return Err(error),
-                },
             }
         }
+        Ok(None)
     }
 
     /// Tells whether an answer grants an opening for no time at all: nothing that a server of ours
@@ -434,20 +336,6 @@ impl<'a> Knock<'a> {
     /// Writes a line with `-v` only.
     pub(super) fn log_verbose(&self, text: impl FnOnce() -> String) {
         self.plan.log_verbose(text);
-    }
-
-    /// Sends one datagram to a port of the server.
-    pub(super) fn send_to_port(&self, live: &LiveSession, port: u16, packet: &[u8]) {
-        let mut to = self.target;
-        to.set_port(port);
-        // One packet lost here is as good as lost on the way: it is sent again.
-        let _lost = self.send_once(live, packet, to);
-    }
-
-    /// Sends one datagram. An error that the network has reported on an earlier one takes the place
-    /// of the first try: a server that refuses as a closed port does would cost every second stage.
-    fn send_once(&self, live: &LiveSession, packet: &[u8], to: SocketAddr) -> io::Result<usize> {
-        live.socket.send_to(packet, to).or_else(|_| live.socket.send_to(packet, to))
     }
 
     fn sleep_within_deadline(&self, time: Duration) {
@@ -483,23 +371,4 @@ impl<'a> Knock<'a> {
         self.excused += wait;
         std::thread::sleep(wait);
     }
-}
-
-/// Returns true for errors that say nothing about the rest of the session.
-fn is_transient(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
-    )
-}
-
-/// Draws a pause of this many milliseconds and up to 255 more.
-fn random_pause(least_ms: u64) -> Duration {
-    Duration::from_millis(least_ms + u64::from(random_byte()))
-}
-
-/// Draws a byte for pauses, nothing secret; zero when there is none.
-pub(super) fn random_byte() -> u8 {
-    let [byte] = random().unwrap_or_default();
-    byte
 }
