@@ -1,6 +1,7 @@
 //! `spa-server uninstall-check`: what of ours is still on this host.
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -82,6 +83,8 @@ const SYSTEMD_FILES: [(&str, &str); 5] = [
 ];
 /// Name of the user and the group that the unit runs as.
 const SERVICE_USER: &str = "spa";
+/// Program that ssh settings of ours name.
+const CLIENT: &str = "spa-client";
 /// Table of ours in the kernel.
 const TABLE: &str = "inet spa";
 
@@ -169,7 +172,10 @@ impl Remnants {
     /// Servers in the network namespace of this process.
     fn look_at_processes(&mut self) {
         let namespace = fs::read_link("/proc/self/ns/net").ok();
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let processes = match fs::read_dir("/proc") {
+            Ok(processes) => processes.flatten(),
+            Err(error) => return self.unknown.push(format!("processes, in /proc: {error}")),
+        };
         let mut found: Vec<u32> = processes
             .filter(|entry| {
                 let folder = entry.path();
@@ -191,10 +197,8 @@ impl Remnants {
 
     fn look_at_file(&mut self, kind: &'static str, path: &Path) {
         let (shown, remove) = match path.symlink_metadata() {
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                return self.unknown.push(format!("{}: {error}", path.display()));
-            }
-            Err(_) => return,
+            Err(error) if is_absence(&error) => return,
+            Err(error) => return self.unknown.push(format!("{}: {error}", path.display())),
             Ok(meta) if meta.is_dir() => (path.display(), "rm -r"),
             Ok(_) => (path.display(), "rm"),
         };
@@ -202,18 +206,28 @@ impl Remnants {
     }
 
     fn look_at_users(&mut self) {
-        if let Ok(Some(_)) = User::from_name(SERVICE_USER) {
-            self.add("user", SERVICE_USER.to_owned(), format!("userdel {SERVICE_USER}"));
-        } else if let Ok(Some(_)) = Group::from_name(SERVICE_USER) {
-            self.add("group", SERVICE_USER.to_owned(), format!("groupdel {SERVICE_USER}"));
+        match (User::from_name(SERVICE_USER), Group::from_name(SERVICE_USER)) {
+            (Ok(Some(_)), _) => {
+                self.add("user", SERVICE_USER.to_owned(), format!("userdel {SERVICE_USER}"));
+            }
+            (_, Ok(Some(_))) => {
+                self.add("group", SERVICE_USER.to_owned(), format!("groupdel {SERVICE_USER}"));
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                self.unknown.push(format!("user and group {SERVICE_USER}: {error}"));
+            }
+            (Ok(None), Ok(None)) => {}
         }
     }
 
     /// Keys and ssh settings of those who use the client here: of everybody for root, else of the
     /// caller.
     fn look_at_homes(&mut self) {
-        let (own, users) =
-            (Uid::effective(), fs::read_to_string("/etc/passwd").unwrap_or_default());
+        let own = Uid::effective();
+        let users = match fs::read_to_string("/etc/passwd") {
+            Ok(users) => users,
+            Err(error) => return self.unknown.push(format!("users, in /etc/passwd: {error}")),
+        };
         let homes = users.lines().filter_map(|line| {
             let mut fields = line.split(':').skip(2);
             let uid: u32 = fields.next()?.parse().ok()?;
@@ -226,10 +240,15 @@ impl Remnants {
         for home in homes {
             self.look_at_file("client's keys", &home.join(".config/spa"));
             let ssh = home.join(".ssh/config");
-            if fs::read_to_string(&ssh).is_ok_and(|text| text.contains("spa-client")) {
-                let shown = ssh.display().to_string();
-                let edit = format!("sensible-editor {shown}   # the lines with spa-client");
-                self.add("ssh settings", shown, edit);
+            let shown = ssh.display().to_string();
+            match fs::read(&ssh) {
+                Ok(text) if text.windows(CLIENT.len()).any(|part| part == CLIENT.as_bytes()) => {
+                    let edit = format!("sensible-editor {shown}   # the lines with {CLIENT}");
+                    self.add("ssh settings", shown, edit);
+                }
+                Ok(_) => {}
+                Err(error) if is_absence(&error) => {}
+                Err(error) => self.unknown.push(format!("{shown}: {error}")),
             }
         }
     }
@@ -251,5 +270,32 @@ impl Remnants {
             return Err(failure.remedy("sudo spa-server uninstall-check"));
         }
         Ok(())
+    }
+}
+
+/// Returns true if nothing is there; any other error leaves it unknown.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_absent() {
+        let folder = std::env::temp_dir().join(format!("spa-uninstall-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let looped = folder.join("loop");
+        std::os::unix::fs::symlink(&looped, &looped).unwrap();
+        let mut remnants = Remnants::default();
+        remnants.look_at_file("unit", &looped.join("a"));
+        assert_eq!((remnants.found.len(), remnants.unknown.len()), (0, 1));
+        remnants.look_at_file("unit", &folder.join("nothing"));
+        remnants.look_at_file("unit", &looped);
+        assert_eq!((remnants.found.len(), remnants.unknown.len()), (1, 1));
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(remnants.into_outcome().is_err());
     }
 }
