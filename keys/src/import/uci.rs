@@ -36,7 +36,9 @@ pub(super) fn translate(
                 .to_owned(),
         });
     }
-    let (mut access, mut daemon, mut other) = (String::new(), String::new(), Vec::new());
+    // Room for all, with a SOURCE for each section: a text that grew would leave a key behind.
+    let room = || String::with_capacity(2 * text.len());
+    let (mut access, mut daemon, mut other) = (room(), room(), Vec::new());
     let mut section = "";
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     for (at, line) in lines.iter().enumerate() {
@@ -51,14 +53,13 @@ pub(super) fn translate(
                     let behind = lines.iter().skip(at + 1).take_while(|line| !is_section(line));
                     let source = behind.filter_map(|line| split_option(line));
                     let source = source.into_iter().find(|(name, _)| *name == "SOURCE");
-                    access
-                        .push_str(&format!("SOURCE {}", source.map_or("ANY", |(_, value)| value)));
+                    access.extend(["SOURCE ", source.map_or("ANY", |(_, value)| value)]);
                 }
             }
             "option" | "list" => match (section, split_option(line)) {
                 ("access", Some(("SOURCE" | "keytype" | "hkeytype", _))) => {}
-                ("access", Some((name, value))) => access.push_str(&format!("{name} {value}")),
-                ("config", Some((name, value))) => daemon.push_str(&format!("{name} {value}")),
+                ("access", Some((name, value))) => access.extend([name, " ", value]),
+                ("config", Some((name, value))) => daemon.extend([name, " ", value]),
                 _ => other.push(place()),
             },
             "" => {}
