@@ -90,9 +90,9 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// A broker's desk over a firewall that only remembers, and the other end.
+/// A broker's handler over a firewall that only remembers, and the other end.
 struct Pair {
-    desk: RequestHandler,
+    handler: RequestHandler,
     broker: Channel,
     listener: Channel,
 }
@@ -109,7 +109,7 @@ impl Pair {
         let config = config(text);
         let terms = terms_with(&config, more);
         let mut this = Self {
-            desk: RequestHandler::new(
+            handler: RequestHandler::new(
                 Box::new(Observe::new()),
                 HostAddresses::knowing_none().unwrap(),
                 config,
@@ -130,13 +130,13 @@ impl Pair {
 
     fn propose(&mut self, config: Config) -> u64 {
         let terms = terms(&config);
-        self.desk.versions.propose_config(config, terms)
+        self.handler.versions.propose_config(config, terms)
     }
 
     /// One request and the first part of its answer.
     fn ask(&mut self, request: &Request) -> Reply {
         self.listener.send(request, &[]).unwrap();
-        self.desk.serve_request(&self.broker).unwrap();
+        self.handler.serve_request(&self.broker).unwrap();
         self.listener.receive().unwrap().0
     }
 
@@ -168,7 +168,7 @@ impl Pair {
             nix::sys::socket::MsgFlags::MSG_DONTWAIT,
         )
         .unwrap();
-        self.desk.serve_request(&self.broker).unwrap_err()
+        self.handler.serve_request(&self.broker).unwrap_err()
     }
 }
 

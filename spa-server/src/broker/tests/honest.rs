@@ -7,13 +7,13 @@ use crate::ipc::client::BrokerClient;
 
 /// Runs `work` against a broker that serves until the other end is gone.
 fn with_remote(text: &str, work: impl FnOnce(&mut BrokerClient)) {
-    let Pair { mut desk, broker, listener } = Pair::new(text);
+    let Pair { mut handler, broker, listener } = Pair::new(text);
     let serving = std::thread::spawn(move || {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         use std::os::fd::AsFd;
         loop {
             poll(&mut [PollFd::new(broker.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
-            match desk.serve_request(&broker) {
+            match handler.serve_request(&broker) {
                 Ok(()) => {}
                 Err(ChannelError::Gone) => return,
                 Err(error) => panic!("{error}"),

@@ -60,7 +60,7 @@ impl Scene {
         let state = folder().join("state");
         let text = format!("[server]\nstate = \"{}\"\n{CONFIG}", state.display());
         let mut pair = Pair::with_clients(&text, &client);
-        pair.desk.keys.set_servers(&[server().public()]);
+        pair.handler.keys.set_servers(&[server().public()]);
         let file = enrolled_file(&state);
         let invitation = InvitationSecret::generate().unwrap();
         let client = NewClient {
@@ -169,7 +169,7 @@ fn an_invitation_makes_one_client_with_the_stanza_of_the_file() {
     let mut scene = Scene::new();
     let request = scene.enrol();
     assert_eq!(scene.pair.ask(&request), Reply::Done);
-    assert!(scene.pair.desk.keys.take_changed());
+    assert!(scene.pair.handler.keys.take_changed());
     let after = text(&scene.file);
     assert!(after.contains("[[client]]") && !after.contains("[[invitation]]"), "{after}");
     assert!(
@@ -225,7 +225,7 @@ fn without_the_invitations_own_signature_nobody_is_enrolled() {
         assert!(matches!(answer, Reply::Failed(RequestError::Refused(_))), "{answer:?}");
         assert_eq!(text(&scene.file), before);
     }
-    assert!(!scene.pair.desk.keys.take_changed());
+    assert!(!scene.pair.handler.keys.take_changed());
     assert_eq!(scene.pair.ask(&honest), Reply::Done);
 }
 
@@ -233,7 +233,7 @@ fn without_the_invitations_own_signature_nobody_is_enrolled() {
 fn another_servers_signature_counts_for_nothing() {
     let mut scene = Scene::new();
     let request = scene.enrol();
-    scene.pair.desk.keys.set_servers(&[ServerSecret::from_bytes([10; 32]).public()]);
+    scene.pair.handler.keys.set_servers(&[ServerSecret::from_bytes([10; 32]).public()]);
     assert!(matches!(scene.pair.ask(&request), Reply::Failed(RequestError::Refused(_))));
 }
 
@@ -288,7 +288,7 @@ fn b2_keys_beyond_the_clients_stanza() {
         // Removed meanwhile.
         let mut scene = Scene::with_stanza(stanza);
         let request = scene.rekey();
-        scene.pair.desk.versions.revoke_client("owner").unwrap();
+        scene.pair.handler.versions.revoke_client("owner").unwrap();
         assert!(matches!(scene.pair.ask(&request), Reply::Failed(RequestError::TooLate(_))));
     }
 }

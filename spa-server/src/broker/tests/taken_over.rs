@@ -212,7 +212,7 @@ fn bytes_at_random_are_never_carried_out() {
         use std::os::fd::{AsFd, AsRawFd};
         let flags = nix::sys::socket::MsgFlags::MSG_DONTWAIT;
         nix::sys::socket::send(pair.listener.as_fd().as_raw_fd(), &bytes, flags).unwrap();
-        if pair.desk.serve_request(&pair.broker).is_ok() {
+        if pair.handler.serve_request(&pair.broker).is_ok() {
             while pair.listener.receive_now::<Reply>().is_ok() {}
         }
         assert_eq!(
@@ -231,7 +231,7 @@ fn files_that_it_sends_are_closed() {
     let (mut read, write) = std::os::unix::net::UnixStream::pair().unwrap();
     pair.listener.send(&Request::Bans, &[write.as_fd(); 3]).unwrap();
     drop(write);
-    pair.desk.serve_request(&pair.broker).unwrap();
+    pair.handler.serve_request(&pair.broker).unwrap();
     // Its end is gone everywhere: reading comes to the end instead of waiting.
     read.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     assert_eq!(read.read(&mut [0; 1]).unwrap(), 0);
