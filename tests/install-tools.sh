@@ -12,6 +12,7 @@ tests="$demo conntrack=conntrack ssh=openssh-client sshd=openssh-server git=git 
 tests="$tests script=bsdutils setpriv=util-linux fail2ban-regex=fail2ban tmux=tmux make=make"
 tests="$tests fish=fish zsh=zsh iptables-nft=iptables strace=strace tayga=tayga"
 tests="$tests python3=python3-venv"
+tests="$tests ufw=ufw firewalld=firewalld dbus-daemon=dbus-daemon"
 bench="$tests fwknop=fwknop-client fwknopd=fwknop-server"
 fuzz="$build c++=g++ git=git patch=patch"
 systemd="$build systemd-nspawn=systemd-container debootstrap=debootstrap"
@@ -83,7 +84,8 @@ get="$root env DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o DPkg::Lock::Time
     $get update </dev/null
     $get install --no-install-recommends $missing </dev/null >/dev/null
 }
-for daemon in ssh:openssh-server fwknop-server:fwknop-server fail2ban:fail2ban tayga:tayga; do
+for daemon in ssh:openssh-server fwknop-server:fwknop-server fail2ban:fail2ban tayga:tayga \
+    firewalld:firewalld ufw:ufw; do
     case " $missing " in
     *" ${daemon#*:} "*) $root systemctl disable "${daemon%:*}" >/dev/null 2>&1 || true ;;
     esac
