@@ -59,7 +59,7 @@ pub(in crate::listener) fn explain_knock(
     let ways = match explanation.rules.len() {
         // Of what nobody knows.
         0 | 1 => Vec::new(),
-        _ => firewall.broker().answer_reach_of(service, wanted.or(from))?,
+        _ => firewall.broker.answer_reach_of(service, wanted.or(from))?,
     };
     let ways = ways.into_iter().map(|way| RuleRow {
         rule: format!("way-{}", way.family).to_lowercase(),
