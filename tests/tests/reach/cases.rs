@@ -78,7 +78,7 @@ pub(crate) const CASES: &[Case] = &[
             "meta l4proto . th dport vmap { tcp . 22 : accept, udp . 5000 : drop }"
         ),
     ),
-    read(
+    unread(
         "ports in intervals of a concatenation",
         nft!(
             "filter hook input priority 0;",

@@ -132,6 +132,20 @@ impl View<'_> {
             );
             return Judged::new(Answer::No, why);
         }
+        // The interface below answers for the address as well (arp_ignore), and takes its packets.
+        let below = entries.iter().find_map(|link| {
+            self.model
+                .network
+                .ports_of(link)
+                .find(|port| Some(port.index) == link.lower && port.up && !self.covers(port))
+        });
+        if let Some(below) = below {
+            let why = format!(
+                "{} lies below, may take its packets, and is not among [firewall] interfaces",
+                below.name
+            );
+            return Judged::new(Answer::Undecided, why);
+        }
         let (packets, whole) = self.list_packets();
         let mut judged = Judged::new(Answer::Yes, "our table hides it");
         if !whole {
