@@ -136,6 +136,8 @@ impl CheckReport {
             findings.push(json!({ "severity": "error", "message": failure.to_string() }));
         }
         let number = |of: fn(&Loaded) -> usize| self.loaded.as_ref().ok().map(of);
+        let rows = self.live.iter().flat_map(|live| &live.findings).map(HostRow::of);
+        let live = self.live.is_some().then(|| rows.collect::<Vec<_>>());
         let object = json!({
             "version": JSON_VERSION,
             "file": self.file,
@@ -144,7 +146,7 @@ impl CheckReport {
             "baits": number(|loaded| loaded.config.baits.len()),
             "clients": number(|loaded| loaded.clients.len()),
             "findings": findings,
-            "live": self.live.as_ref().map(|live| live.findings.iter().map(HostRow::of).collect::<Vec<_>>()),
+            "live": live,
             "reach": self.live.as_ref().map(|live| &live.reach),
         });
         let text =

@@ -22,6 +22,10 @@ const TRAFFIC_HEADER_BYTES: usize = 20;
 const INFO_KIND: u16 = 1;
 const XDP: u16 = 43;
 const XDP_ATTACHED: u16 = 2;
+/// `IFLA_INFO_KIND` of a pair of interfaces, each of which names the other.
+const VETH: &str = "veth";
+/// Those of interfaces that are in the same segment as the one below them.
+const SHARING_KINDS: [&str; 4] = ["macvlan", "macvtap", "ipvlan", "ipvtap"];
 /// `TCA_KIND`, and the parents of filters for what comes in (linux/pkt_sched.h).
 const TRAFFIC_KIND: u16 = 1;
 const INGRESS_PARENTS: [u32; 2] = [0xffff_0000, 0xffff_fff2];
@@ -52,7 +56,7 @@ pub(crate) struct Link {
     /// Networks that it leads to by them.
     networks: Vec<IpNet>,
     /// A default route of IPv4, or of IPv6, leads there.
-    pub(crate) default_route: [bool; 2],
+    default_route: [bool; 2],
     /// Program or filter that sees its packets ahead of every rule, and which we cannot read.
     pub(crate) ahead: Option<&'static str>,
 }
@@ -61,6 +65,12 @@ impl Link {
     /// Tells whether it has an address by which strangers reach this host.
     pub(crate) fn has_address(&self, v4: bool) -> bool {
         self.list_global(v4).next().is_some()
+    }
+
+    /// Tells whether a default route leads there; `v4` chooses IPv4.
+    pub(crate) fn has_default_route(&self, v4: bool) -> bool {
+        let [of_v4, of_v6] = self.default_route;
+        if v4 { of_v4 } else { of_v6 }
     }
 
     /// Addresses by which strangers reach this host; `v4` chooses IPv4.
@@ -103,8 +113,10 @@ impl HostNetwork {
             // A socket of its own, since what is beyond the bound stays in it.
             Questions::open()?.ask(libc::RTM_GETROUTE, &request, MAX_ROUTES, |body| {
                 for index in parse_default_route(body) {
-                    if let Some(link) = this.links.get_mut(&index) {
-                        link.default_route[at] = true;
+                    if let Some(link) = this.links.get_mut(&index)
+                        && let Some(known) = link.default_route.get_mut(at)
+                    {
+                        *known = true;
                     }
                 }
             })?;
@@ -155,6 +167,12 @@ impl HostNetwork {
         };
         let found = self.links().filter_map(|link| Some((nearest(link)?, link)));
         found.max_by_key(|(length, _)| *length).map(|(_, link)| link)
+    }
+
+    /// The interface below that is in the same segment, and may take its packets (arp_ignore).
+    pub(crate) fn find_sharing(&self, link: &Link) -> Option<&Link> {
+        let below = link.lower.filter(|_| SHARING_KINDS.contains(&&*link.kind));
+        below.and_then(|index| self.links.get(&index)).filter(|below| below.up)
     }
 
     /// The interface by which packets of this one come in.
@@ -243,15 +261,18 @@ fn parse_link(body: &[u8]) -> Option<Link> {
     let number = |kind| attribute(attributes, kind).and_then(read_u32);
     let info = attribute(attributes, libc::IFLA_LINKINFO);
     let kind = info.and_then(|info| attribute(info, INFO_KIND)).and_then(read_text);
+    let kind = kind.unwrap_or_default();
+    // The other end of a veth, or an interface of another network namespace, lies not below.
+    let elsewhere = kind == VETH || attribute(attributes, libc::IFLA_LINK_NETNSID).is_some();
     let xdp = attribute(attributes, XDP).and_then(|xdp| attribute(xdp, XDP_ATTACHED));
     Some(Link {
         index: read_u32(header.get(4..)?)?,
         name: attribute(attributes, libc::IFLA_IFNAME).and_then(read_text)?,
-        kind: kind.unwrap_or_default(),
+        kind,
         up: flags & libc::IFF_UP != 0,
         loopback: flags & libc::IFF_LOOPBACK != 0,
         master: number(libc::IFLA_MASTER),
-        lower: number(libc::IFLA_LINK),
+        lower: number(libc::IFLA_LINK).filter(|_| !elsewhere),
         ahead: xdp.is_some_and(|xdp| xdp.first() != Some(&0)).then_some("an XDP program"),
         ..Link::default()
     })

@@ -89,7 +89,8 @@ pub(super) mod element {
     constants!(u16: SET = 2, ELEMENTS = 3, SET_ID = 4);
 
     constants!(u16:
-        KEY = 1, DATA = 2, FLAGS = 3, TIMEOUT = 4, EXPIRATION = 5, USERDATA = 6, EXPRESSION = 7, KEY_END = 10
+        KEY = 1, DATA = 2, FLAGS = 3, TIMEOUT = 4, EXPIRATION = 5, USERDATA = 6,
+        EXPRESSION = 7, KEY_END = 10
     );
     // `NFT_SET_ELEM_INTERVAL_END`
     constants!(u32: INTERVAL_END = 1);
@@ -113,7 +114,9 @@ pub(super) mod meta {
     expression_name!("meta");
     constants!(u16: DREG = 1, KEY = 2, SREG = 3);
 
-    constants!(u32: PROTOCOL = 1, IIF = 4, OIF = 5, IIFNAME = 6, OIFNAME = 7, NFPROTO = 15, L4PROTO = 16);
+    constants!(u32:
+        PROTOCOL = 1, IIF = 4, OIF = 5, IIFNAME = 6, OIFNAME = 7, NFPROTO = 15, L4PROTO = 16
+    );
 }
 
 /// `NFTA_PAYLOAD_*`, `NFT_PAYLOAD_*`

@@ -56,8 +56,7 @@ impl View<'_> {
         let links = self.model.network.links();
         let comes_in = |link: &&Link| link.up && !link.loopback && link.master.is_none();
         let wanted = |link: &&Link| {
-            let route = link.default_route[usize::from(!self.v4)];
-            route || (link.has_address(self.v4) && self.covers(link))
+            link.has_default_route(self.v4) || (link.has_address(self.v4) && self.covers(link))
         };
         links.filter(comes_in).filter(wanted).collect()
     }
@@ -99,7 +98,8 @@ impl View<'_> {
 
     /// What cannot be read ahead of every rule.
     fn find_unread(&self, link: Option<&Link>, tables: &[&str]) -> Option<Judged> {
-        let legacy = &self.model.legacy[usize::from(!self.v4)];
+        let [legacy4, legacy6] = &self.model.legacy;
+        let legacy = if self.v4 { legacy4 } else { legacy6 };
         let table = legacy.iter().find(|table| tables.contains(&&***table));
         let table = table.map(|table| {
             let tool = if self.v4 { "iptables" } else { "ip6tables" };
@@ -122,6 +122,18 @@ impl View<'_> {
             );
         }
         let entries = self.list_entries();
+        let shares = |link: &&&Link| {
+            let below = self.model.network.find_sharing(link);
+            below.is_some_and(|below| self.covers(below) != self.covers(link))
+        };
+        if let Some(link) = entries.iter().find(shares) {
+            let why = format!(
+                "packets to {} may come in by the interface below it as well, and only one of the \
+                 two is among [firewall] interfaces",
+                link.name
+            );
+            return Judged::new(Answer::Undecided, why);
+        }
         if !self.rules.interfaces.is_empty() && !entries.iter().any(|link| self.covers(link)) {
             return Judged::new(Answer::No, "no interface of [firewall] interfaces has an address");
         }
@@ -131,20 +143,6 @@ impl View<'_> {
                 open.name
             );
             return Judged::new(Answer::No, why);
-        }
-        // The interface below answers for the address as well (arp_ignore), and takes its packets.
-        let below = entries.iter().find_map(|link| {
-            self.model
-                .network
-                .ports_of(link)
-                .find(|port| Some(port.index) == link.lower && port.up && !self.covers(port))
-        });
-        if let Some(below) = below {
-            let why = format!(
-                "{} lies below, may take its packets, and is not among [firewall] interfaces",
-                below.name
-            );
-            return Judged::new(Answer::Undecided, why);
         }
         let (packets, whole) = self.list_packets();
         let mut judged = Judged::new(Answer::Yes, "our table hides it");
@@ -278,13 +276,14 @@ impl View<'_> {
     }
 
     fn has_default_route(&self, link: Option<&Link>) -> bool {
-        link.is_some_and(|link| link.default_route[usize::from(!self.v4)])
+        link.is_some_and(|link| link.has_default_route(self.v4))
     }
 
     /// What the packets of somebody with a grant meet, first ones, answers and later ones.
     fn judge_grantee(&self, packet: Packet) -> Judged {
         let host = self.host();
         let behind = self.question.packet_hook == PacketHook::Forward;
+        let packet = Packet { ordinary: true, ..packet };
         let mut trip = Trip::begin(packet.clone());
         trip.pass(&host, Hook::Ingress);
         if let Some(to) = self.question.to {
@@ -310,7 +309,8 @@ impl View<'_> {
         trip.courses = arrived;
         let forwarded = trip.courses.iter().any(|course| course.packet.own != Some(true));
         if forwarded && behind {
-            match self.model.forwards[usize::from(!self.v4)] {
+            let [forwards4, forwards6] = self.model.forwards;
+            match if self.v4 { forwards4 } else { forwards6 } {
                 Some(true) => {}
                 Some(false) => {
                     let key = if self.v4 { "ipv4.ip_forward" } else { "ipv6.conf.all.forwarding" };

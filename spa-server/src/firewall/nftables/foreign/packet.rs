@@ -99,6 +99,8 @@ pub(super) struct Packet {
     pub(super) known_flow: bool,
     /// Conntrack has seen this packet.
     pub(super) past_conntrack: bool,
+    /// An ordinary program sends it, without extension headers of IPv6.
+    pub(super) ordinary: bool,
     /// Interface by which it comes in.
     pub(super) incoming: Option<Device>,
     /// Interface by which it goes out.
@@ -284,6 +286,7 @@ impl Packet {
             tracked: true,
             known_flow: true,
             past_conntrack: true,
+            ordinary: false,
             incoming: None,
             outgoing: None,
         }

@@ -1,6 +1,7 @@
 //! Other people's chains, rules and sets, as the kernel lists them. What becomes of a packet in
 //! them is in `walk.rs`.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
@@ -113,9 +114,10 @@ impl ForeignRules {
         for (chain, rule) in rules {
             for set in packets.iter().flat_map(|packet| looked_up(&rule.1, packet)) {
                 let name = chain.beside(set);
-                if !this.sets.contains_key(&name) {
+                if let Entry::Vacant(place) = this.sets.entry(name) {
+                    let name = place.key();
                     let set = read_set(netlink, name.family, &name.table, &name.name)?;
-                    this.sets.insert(name, set);
+                    place.insert(set);
                 }
             }
             this.rules.entry(chain).or_default().push(rule);

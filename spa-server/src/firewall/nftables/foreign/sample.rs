@@ -17,9 +17,7 @@ impl ForeignRules {
         let mut numbers: Vec<u16> = in_rules.flat_map(numbers_of).collect();
         for set in self.sets.values() {
             numbers.extend(
-                set.keys().flat_map(|key| {
-                    key.chunks_exact(PORT_BYTES).filter_map(|bytes| read_port(bytes))
-                }),
+                set.keys().flat_map(|key| key.chunks_exact(PORT_BYTES).filter_map(read_port)),
             );
         }
         numbers.sort_unstable();

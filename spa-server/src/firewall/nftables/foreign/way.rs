@@ -104,7 +104,7 @@ impl Trip {
             _ => true,
         };
         let walk = host.foreign.walk(base, &packet);
-        packet.tracked &= !(walk.untracked && !packet.past_conntrack);
+        packet.tracked &= !walk.untracked || packet.past_conntrack;
         for end in walk.ends {
             let doubt = graver(&doubt, end.doubt);
             let stop = |taken_by| Stop {

@@ -67,6 +67,8 @@ pub(super) fn match_packet(name: &str, revision: u32, info: &[u8], packet: &Pack
         ("addrtype", 1) => match_address_type(info, packet),
         ("multiport", 1) => match_ports(info, packet),
         ("tcp" | "udp", 0) => match_transport(name, info, packet),
+        // Whoever wants in as a stranger may well send a routing header.
+        ("rt", 0) => packet.ordinary.then_some(false),
         _ => None,
     };
     // Lists of addresses, and those that write such.
