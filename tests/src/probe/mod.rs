@@ -73,7 +73,11 @@ pub fn udp(host: &Host, target: SocketAddr, patience: Duration) -> UdpProbe {
     // Connected, so that the kernel tells this socket of ICMP errors.
     socket.connect(target).unwrap_or_else(|error| panic!("cannot connect to {target}: {error}"));
     let sent = socket.send(b"probe");
-    match sent.and_then(|_| socket.recv(&mut [0; 2048])) {
+    let mut received = sent.and_then(|_| socket.recv(&mut [0; 2048]));
+    while received.as_ref().is_err_and(|error| error.kind() == ErrorKind::Interrupted) {
+        received = socket.recv(&mut [0; 2048]);
+    }
+    match received {
         Ok(_) => UdpProbe::Answered,
         Err(error) => match error.kind() {
             ErrorKind::ConnectionRefused => UdpProbe::Refused,

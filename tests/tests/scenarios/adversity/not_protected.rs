@@ -65,7 +65,6 @@ fn f6_a_name_that_does_not_exist_hides_nothing_and_all_say_so_until_it_is_there(
         "address add 2001:db8:7::1/64 dev eht0 nodad",
         "route replace default dev eht0",
         "-6 route replace default dev eht0",
-        "-6 route delete default dev eth0",
     ]);
     scene.server.wait_log(&["event=protected", "interface=eht0", "list=firewall"]);
     assert!(wait_until(PATIENCE, || told().2 == "0"), "{:?}", told());
