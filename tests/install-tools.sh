@@ -12,6 +12,7 @@ tests="$demo conntrack=conntrack ssh=openssh-client sshd=openssh-server git=git 
 tests="$tests script=bsdutils setpriv=util-linux fail2ban-regex=fail2ban tmux=tmux make=make"
 tests="$tests fish=fish zsh=zsh iptables-nft=iptables strace=strace tayga=tayga"
 tests="$tests python3=python3-venv"
+tests="$tests ufw=ufw firewalld=firewalld dbus-daemon=dbus-daemon"
 bench="$tests fwknop=fwknop-client fwknopd=fwknop-server"
 fuzz="$build c++=g++ git=git patch=patch"
 systemd="$build systemd-nspawn=systemd-container debootstrap=debootstrap"
@@ -78,14 +79,20 @@ if ! test -e $policy; then
     trap 'exit 1' INT TERM
 fi
 get="$root env DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o DPkg::Lock::Timeout=300"
-# shellcheck disable=SC2086 # lists of words
-{
-    $get update </dev/null
-    $get install --no-install-recommends $missing </dev/null >/dev/null
-}
-for daemon in ssh:openssh-server fwknop-server:fwknop-server fail2ban:fail2ban tayga:tayga; do
+# Daemons that we bring are not started: a firewall of its own would be in force at once.
+ours=
+for daemon in ssh:openssh-server fwknop-server:fwknop-server fail2ban:fail2ban tayga:tayga \
+    firewalld:firewalld ufw:ufw; do
     case " $missing " in
-    *" ${daemon#*:} "*) $root systemctl disable "${daemon%:*}" >/dev/null 2>&1 || true ;;
+    *" ${daemon#*:} "*) ours="$ours ${daemon%:*}" ;;
     esac
 done
+# shellcheck disable=SC2086 # lists of words
+{
+    test -z "$ours" || $root systemctl mask --runtime $ours >/dev/null 2>&1 || true
+    $get update </dev/null
+    $get install --no-install-recommends $missing </dev/null >/dev/null
+    test -z "$ours" || $root systemctl disable $ours >/dev/null 2>&1 || true
+    test -z "$ours" || $root systemctl unmask --runtime $ours >/dev/null 2>&1 || true
+}
 done_with "$@"

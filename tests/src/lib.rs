@@ -46,7 +46,7 @@ pub mod transcript;
 pub mod wait;
 
 mod family;
-mod process;
+pub mod process;
 mod still;
 
 pub use family::Family;

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Runs it without input; panics when it cannot be started.
-pub(crate) fn output(command: &mut Command) -> Output {
+pub fn output(command: &mut Command) -> Output {
     command
         .stdin(Stdio::null())
         .output()
@@ -18,7 +18,7 @@ pub(crate) fn output(command: &mut Command) -> Output {
 }
 
 /// Runs it and returns its stdout; panics with its stderr unless it succeeds.
-pub(crate) fn succeed(command: &mut Command) -> String {
+pub fn succeed(command: &mut Command) -> String {
     let output = output(command);
     text(command, &output)
 }

@@ -17,6 +17,7 @@ use super::hooks::Hooks;
 use super::listener_process::{ListenerProcess, report_distrust, time_until};
 use super::network::Network;
 use super::protection::InterfaceMonitor;
+use super::reach_watch::ReachWatch;
 use super::reload::FileReloads;
 use super::request_handler::RequestHandler;
 use super::supervise;
@@ -59,6 +60,7 @@ struct Broker {
     /// `None` where the kernel does not tell of its interfaces.
     network: Option<Network>,
     protection: InterfaceMonitor,
+    reach: ReachWatch,
 }
 
 /// Runs the server of a configuration until SIGTERM or SIGINT.
@@ -116,6 +118,7 @@ pub fn run_broker(path: &Path) -> Result<(), Failure> {
         table: TableWatch::new(watcher),
         network: Network::new().ok(),
         protection: InterfaceMonitor::default(),
+        reach: ReachWatch::default(),
     };
     broker.serve_until_end(binds)
 }
@@ -153,6 +156,7 @@ impl Broker {
             }
             if self.table.foreign_rules_changed() {
                 self.handler.follow_closed_ports();
+                self.reach.note_change();
             }
             if let Some(hide) = self.handler.take_hide() {
                 self.listener.send_order(&ListenerOrder::Hide(hide))?;
@@ -195,7 +199,14 @@ impl Broker {
             if let Some(order) = self.protection.tell_changes(config, number, network_changed) {
                 listener.send_order(&order)?;
             }
+            if network_changed {
+                self.reach.note_change();
+            }
+            if let Some(order) = self.reach.tell_changes(handler) {
+                listener.send_order(&order)?;
+            }
             if let Some(services) = handler.take_visible() {
+                self.reach.note_change();
                 listener.send_order(&ListenerOrder::Visible { services })?;
             }
             handler.erase_former();
@@ -222,7 +233,7 @@ impl Broker {
         let erase = Some(self.handler.keys.next_erase());
         let (table, trial, work) =
             (self.table.due(), self.trials.due(), self.handler.firewall.work_due());
-        let due = [stop, table, trial, hook, look, erase, work];
+        let due = [stop, table, trial, hook, look, erase, work, self.reach.due()];
         let patience = due.into_iter().flatten().min().map_or(PollTimeout::NONE, time_until);
         match poll(&mut waiting, patience) {
             Ok(_) | Err(Errno::EINTR) => {}

@@ -3,6 +3,7 @@
 
 use super::host_peers::read_host_peers;
 use super::request_handler::RequestHandler;
+use crate::firewall::reach::Question;
 use crate::firewall::{Hide, Rules};
 use crate::log::{self, Level};
 
@@ -43,6 +44,11 @@ impl RequestHandler {
         if let Err(error) = self.firewall.install(&rules) {
             log::event(Level::Error, "gateways-not-excepted").with("error", error).emit();
         }
+    }
+
+    /// Services to ask the model of the host about.
+    pub(super) fn list_services(&self) -> Vec<Question> {
+        self.opened.questions(&self.versions.current.config)
     }
 
     /// Services that are not hidden yet, when that has changed since the last call.

@@ -20,6 +20,7 @@ mod host_peers;
 mod listener_process;
 mod network;
 mod protection;
+mod reach_watch;
 mod reload;
 mod reply;
 mod request_handler;

@@ -41,7 +41,7 @@ impl InterfaceMonitor {
             log::event(Level::Error, "not-protected")
                 .with("interface", &useless.name)
                 .with("list", useless.list.section())
-                .with("why", useless.why)
+                .with("why", &useless.why)
                 .emit();
         }
         let same_name = |a: &UselessName, b: &UselessName| (a.list, &a.name) == (b.list, &b.name);

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
+use crate::firewall::reach::Reach;
 use crate::firewall::{Ban, LiveGrant, Obstacle};
 use crate::ipc::channel::Channel;
 use crate::ipc::message::{ListPage, Reply};
@@ -14,6 +15,8 @@ const BANS_PER_PAGE: usize = 1024;
 /// Obstacles in one part of a list, and characters of each text.
 const OBSTACLES_PER_PAGE: usize = 8;
 const MAX_OBSTACLE_CHARS: usize = 1024;
+/// Characters of each text of an answer about what reaches a service.
+const MAX_REACH_CHARS: usize = 256;
 
 /// Outcome of a request that was carried out.
 pub(super) enum Outcome {
@@ -22,6 +25,7 @@ pub(super) enum Outcome {
     Grants(Vec<LiveGrant>),
     Bans(Vec<Ban>),
     Obstacles(Vec<Obstacle>),
+    Reach(Vec<Reach>),
     Socket(Option<socket2::Socket>),
 }
 
@@ -43,9 +47,23 @@ pub(super) fn send_outcome(channel: &Channel, outcome: Outcome) -> io::Result<()
             }
             send_pages(channel, OBSTACLES_PER_PAGE, obstacles, Reply::Obstacles)
         }
+        Outcome::Reach(rows) => {
+            send_pages(channel, OBSTACLES_PER_PAGE, shorten_rows(rows), Reply::Reach)
+        }
         Outcome::Socket(None) => channel.send(&Reply::Socket(false), plain),
         Outcome::Socket(Some(socket)) => channel.send(&Reply::Socket(true), &[socket.as_fd()]),
     }
+}
+
+/// Rows with texts of which many fit into a message.
+pub(super) fn shorten_rows(mut rows: Vec<Reach>) -> Vec<Reach> {
+    for Reach { hidden, reachable, remedy, .. } in &mut rows {
+        let remedy = remedy.iter_mut();
+        for text in [&mut hidden.why, &mut reachable.why].into_iter().chain(remedy) {
+            *text = text.chars().take(MAX_REACH_CHARS).collect();
+        }
+    }
+    rows
 }
 
 /// Sends a list in pages of `size` rows; an empty list is one empty page.

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::config::activated::Opened;
 use crate::domain::grant::{ADMIN_NAME, GrantId};
 use crate::domain::ports::PortRange;
+use crate::firewall::reach::{Reach, ReachQuery};
 use crate::firewall::{Firewall, FirewallError, Hide, Rules};
 use crate::ipc::channel::{Channel, ChannelError};
 use crate::ipc::message::{GrantRequest, Reply, Request, RequestError};
@@ -218,6 +219,12 @@ impl RequestHandler {
             }
             Request::Grants => return Ok(Outcome::Grants(self.firewall.grants()?)),
             Request::Bans => return Ok(Outcome::Bans(self.firewall.bans()?)),
+            Request::Reach { service, source } => {
+                let mut services = self.opened.questions(&self.versions.current.config);
+                services.retain(|asked| asked.service == service);
+                let query = ReachQuery { services, source, listeners: true };
+                return Ok(Outcome::Reach(self.answer_reach(&query)?));
+            }
             Request::Obstacles => return Ok(Outcome::Obstacles(self.firewall.obstacles()?)),
             Request::Bind { port, six } => {
                 let current = &self.versions.current;
@@ -343,6 +350,12 @@ impl RequestHandler {
                 .with("error", error)
                 .emit();
         }
+    }
+
+    /// Answers what reaches services under the rules in force.
+    pub(super) fn answer_reach(&mut self, query: &ReachQuery) -> Result<Vec<Reach>, FirewallError> {
+        let rules = self.rules_of(&self.opened, &self.versions.current.config, &self.knock);
+        self.firewall.answer_reach(&rules, query)
     }
 
     fn log_refusal(&mut self, text: &str) {

@@ -22,7 +22,7 @@ pub mod filter;
 pub mod headers;
 pub mod host_addresses;
 mod interfaces;
-mod netlink;
+pub(crate) mod netlink;
 pub mod nflog;
 pub mod pace;
 pub mod packet;

@@ -5,10 +5,10 @@ pub(super) const MESSAGE_HEADER: usize = 16;
 /// Bytes of `struct nlattr` and of `struct rtattr`: length u16 | type u16.
 pub(super) const ATTRIBUTE_HEADER: usize = 4;
 /// Room for any datagram of a dump, bytes.
-pub(super) const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
+pub(crate) const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Makes a message: type, flags, and what follows the header.
-pub(super) fn make_message(kind: u16, flags: libc::c_int, body: &[u8]) -> Vec<u8> {
+pub(crate) fn make_message(kind: u16, flags: libc::c_int, body: &[u8]) -> Vec<u8> {
     let mut message = ((MESSAGE_HEADER + body.len()) as u32).to_ne_bytes().to_vec();
     message.extend(kind.to_ne_bytes());
     message.extend((flags as u16).to_ne_bytes());
@@ -18,7 +18,7 @@ pub(super) fn make_message(kind: u16, flags: libc::c_int, body: &[u8]) -> Vec<u8
 }
 
 /// The messages of a netlink datagram as type and body.
-pub(super) fn split_messages(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(crate) fn split_messages(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let ([l0, l1, l2, l3, t0, t1, ..], _) = rest.split_first_chunk::<MESSAGE_HEADER>()?;
         let length = usize::try_from(u32::from_ne_bytes([*l0, *l1, *l2, *l3])).ok()?;
@@ -30,7 +30,7 @@ pub(super) fn split_messages(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8
 }
 
 /// Attributes as type and value.
-pub(super) fn split_attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(crate) fn split_attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let ([l0, l1, t0, t1], _) = rest.split_first_chunk::<ATTRIBUTE_HEADER>()?;
         let length = usize::from(u16::from_ne_bytes([*l0, *l1]));

@@ -15,7 +15,7 @@ use crate::config::Lockout;
 use crate::config::{self, Finding, Findings, HookPart, Loaded, SecretFile, Surroundings};
 use crate::config::{previous_key, server_key, surroundings};
 use crate::host_check::hook;
-use crate::host_check::{self, HostFinding, HostSubject};
+use crate::host_check::{self, HostFinding, HostReport, HostSubject};
 use spa_keys::Failure;
 
 /// Version of the JSON object; it grows when the meaning of a field changes, not when one is added.
@@ -62,7 +62,7 @@ struct CheckReport {
     loaded: Result<Loaded, Findings>,
     key: Result<(), Failure>,
     /// `None`: not asked for, or the configuration cannot be read.
-    live: Option<Vec<HostFinding>>,
+    live: Option<HostReport>,
 }
 
 impl CheckReport {
@@ -93,6 +93,10 @@ impl CheckReport {
         Self { file, loaded, key, live }
     }
 
+    fn live_findings(&self) -> impl Iterator<Item = &HostFinding> {
+        self.live.iter().flat_map(|live| &live.findings)
+    }
+
     fn findings(&self) -> &Findings {
         match &self.loaded {
             Ok(loaded) => &loaded.findings,
@@ -104,8 +108,7 @@ impl CheckReport {
     fn errors(&self) -> (usize, usize) {
         let files =
             self.findings().iter().filter(|finding| finding.severity == Severity::Error).count();
-        let here =
-            self.live.iter().flatten().filter(|found| found.severity == Severity::Error).count();
+        let here = self.live_findings().filter(|found| found.severity == Severity::Error).count();
         (files, here)
     }
 
@@ -121,7 +124,7 @@ impl CheckReport {
                 count(clients.len(), "client")
             ));
         }
-        for finding in self.live.iter().flatten() {
+        for finding in self.live_findings() {
             text.push_str(&finding.render(Layout::PlaceFirst, colour));
         }
         text
@@ -133,6 +136,8 @@ impl CheckReport {
             findings.push(json!({ "severity": "error", "message": failure.to_string() }));
         }
         let number = |of: fn(&Loaded) -> usize| self.loaded.as_ref().ok().map(of);
+        let rows = self.live.iter().flat_map(|live| &live.findings).map(HostRow::of);
+        let live = self.live.is_some().then(|| rows.collect::<Vec<_>>());
         let object = json!({
             "version": JSON_VERSION,
             "file": self.file,
@@ -141,7 +146,8 @@ impl CheckReport {
             "baits": number(|loaded| loaded.config.baits.len()),
             "clients": number(|loaded| loaded.clients.len()),
             "findings": findings,
-            "live": self.live.as_ref().map(|live| live.iter().map(HostRow::of).collect::<Vec<_>>()),
+            "live": live,
+            "reach": self.live.as_ref().map(|live| &live.reach),
         });
         let text =
             serde_json::to_string(&object).map_err(|error| Failure::failed(error.to_string()))?;

@@ -9,6 +9,7 @@ use super::table::{count, elapsed, or_dash, time, time_left};
 use super::talk::Asking;
 use crate::control::Command;
 use crate::control::status::{Protection, ReloadState, ServerStatus as State};
+use crate::firewall::reach::Answer;
 use crate::firewall::{Hide, Mode};
 use crate::host_check::{describe_wrong_clock, is_clock_synchronised};
 
@@ -130,6 +131,17 @@ fn text(status: &State) -> String {
 
 fn protection(protection: &Protection) -> String {
     let mut out = rules(protection);
+    for row in protection.reach.iter().filter(|row| row.is_exposed()) {
+        let (service, family, why) = (printable(&row.service), row.family, &row.hidden.why);
+        let what = match row.hidden.answer {
+            Answer::No => "is NOT hidden",
+            _ => "may not be hidden",
+        };
+        out.push_str(&format!(
+            "warning: service {service} {what} over {family}: {}\n",
+            printable(why)
+        ));
+    }
     for useless in &protection.useless_interfaces {
         out.push_str(&format!("warning: {}\n", printable(useless)));
     }

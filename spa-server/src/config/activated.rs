@@ -14,6 +14,7 @@ use super::paths::broker_folder;
 use crate::config::{Config, Protect, Service};
 use crate::domain::ports::PortRange;
 use crate::firewall::Rules;
+use crate::firewall::reach::Question;
 use crate::log::{self, Level};
 
 const ACTIVATED_FILE: &str = "opened";
@@ -80,6 +81,11 @@ impl Opened {
     /// The rules of a configuration without the services that are not hidden yet.
     pub(crate) fn rules(&self, config: &Config, knock: &[PortRange]) -> Rules {
         config.rules_hiding(knock, |service| self.hides(service))
+    }
+
+    /// Services to ask the model of the host about.
+    pub(crate) fn questions(&self, config: &Config) -> Vec<Question> {
+        config.questions(|service| self.hides(service))
     }
 
     /// Names of services that have ports to hide, and are not hidden yet.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::model::{CaptureMode, Config, Service};
 use super::parsers::merge_ranges;
 use crate::domain::ports::{PortRange, ProtoPorts};
+use crate::firewall::reach::Question;
 use crate::firewall::routeros::{RouterRules, RouterService, Version};
 use crate::firewall::{Established, Forward, PacketHook, Rules};
 
@@ -67,6 +68,20 @@ impl Config {
             hide: self.hide_beside(None),
             authenticated: self.server.authenticated,
         }
+    }
+
+    /// Services to ask the model of the host about; those without ports hide nothing themselves.
+    pub(crate) fn questions(&self, hides: impl Fn(&Service) -> bool) -> Vec<Question> {
+        let with_ports = self.services.iter().filter(|service| !service.ports.is_empty());
+        with_ports
+            .map(|service| Question {
+                service: service.name.to_string(),
+                ports: service.ports.clone(),
+                packet_hook: service.packet_hook,
+                to: service.to,
+                hides: service.to.is_some() || hides(service),
+            })
+            .collect()
     }
 
     fn ports(&self, which: impl Fn(&Service) -> bool) -> Vec<ProtoPorts> {

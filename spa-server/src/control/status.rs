@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::rows::{GrantRow, ServerKeyChange};
+use crate::firewall::reach::Reach;
 use crate::firewall::{Hide, Mode, Obstacle};
 
 /// Response to `status`.
@@ -87,6 +88,9 @@ pub struct Protection {
     /// Sentences about interfaces of the configuration that are of no use.
     #[serde(default)]
     pub useless_interfaces: Vec<String>,
+    /// Services that strangers may reach, or that a grant does not open.
+    #[serde(default)]
+    pub reach: Vec<Reach>,
 }
 
 /// The server's clock.

@@ -4,15 +4,18 @@
 
 pub mod address_set;
 pub mod baitlog;
+pub(crate) mod host_network;
 pub mod netlink;
 pub mod nftables;
 pub mod observe;
+pub mod reach;
 pub mod routeros;
 pub mod service_options;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use self::reach::{Reach, ReachQuery};
 pub use address_set::SetName;
 use bincode::{Decode, Encode};
 use ipnet::IpNet;
@@ -265,6 +268,16 @@ pub trait Firewall: Send {
 
     /// Lists what would still drop a granted packet.
     fn obstacles(&mut self) -> Result<Vec<Obstacle>, FirewallError>;
+
+    /// Answers what reaches services under these rules. A backend that changes nothing has no
+    /// answer.
+    fn answer_reach(
+        &mut self,
+        _rules: &Rules,
+        _query: &ReachQuery,
+    ) -> Result<Vec<Reach>, FirewallError> {
+        Ok(Vec::new())
+    }
 
     /// Finds how this host itself treats a closed port beside those of the rules. `None`: that is
     /// not known.

@@ -1,14 +1,13 @@
 //! Interfaces that the configuration names, as they are at this moment.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 
-use nix::ifaddrs::getifaddrs;
-use nix::net::if_::InterfaceFlags;
 use spa_keys::Severity;
 
 use super::{HostFinding, HostSubject};
 use crate::config::Config;
+use crate::firewall::host_network::HostNetwork;
 
 /// List of the configuration that names interfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +36,7 @@ pub(crate) struct UselessName {
     /// The interface.
     pub(crate) name: String,
     /// Reason, as the end of a sentence.
-    pub(crate) why: &'static str,
+    pub(crate) why: String,
 }
 
 impl fmt::Display for UselessName {
@@ -62,33 +61,26 @@ pub(crate) struct NamedInterfaces {
     pub(crate) hears_nowhere: bool,
 }
 
-#[derive(Default)]
-struct InterfaceState {
-    loopback: bool,
-    has_address: bool,
-}
-
 impl NamedInterfaces {
     /// Looks at the interfaces that the configuration names.
     ///
     /// # Errors
     /// The kernel does not tell of its interfaces.
-    pub(crate) fn look(config: &Config) -> nix::Result<Self> {
-        let mut known = BTreeMap::<String, InterfaceState>::new();
-        for one in getifaddrs()? {
-            let state = known.entry(one.interface_name).or_default();
-            state.loopback = one.flags.contains(InterfaceFlags::IFF_LOOPBACK);
-            let address = one.address.as_ref();
-            state.has_address |= address.is_some_and(|address| {
-                address.as_sockaddr_in().is_some() || address.as_sockaddr_in6().is_some()
-            });
-        }
-        let why = |name: &str| match known.get(name) {
-            None => Some("does not exist"),
-            Some(state) if state.loopback => Some("is loopback, where no stranger comes in"),
-            // As of a port of a bridge: its packets come in by the bridge.
-            Some(state) if !state.has_address => Some("has no address"),
-            Some(_) => None,
+    pub(crate) fn look(config: &Config) -> io::Result<Self> {
+        let network = HostNetwork::read()?;
+        let why = |name: &str| match network.find(name) {
+            None => Some("does not exist".to_owned()),
+            Some(link) if link.loopback => {
+                Some("is loopback, where no stranger comes in".to_owned())
+            }
+            Some(link) => match network.master_of(link) {
+                Some(master) => {
+                    let name = &master.name;
+                    Some(format!("is a port of {name}: its packets come in by {name}"))
+                }
+                None if link.addresses.is_empty() => Some("has no address".to_owned()),
+                None => None,
+            },
         };
         let useless_of = |list, names: &[String]| -> Vec<UselessName> {
             let useless = names.iter().filter_map(|name| Some((name.clone(), why(name)?)));

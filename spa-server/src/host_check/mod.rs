@@ -10,9 +10,9 @@ mod files;
 mod forwarding;
 pub(crate) mod hook;
 pub(crate) mod interfaces;
-mod obstacles;
 mod owners;
 mod ports;
+mod reach;
 mod second_server;
 mod session;
 mod ssh;
@@ -29,6 +29,7 @@ use self::interfaces::NamedInterfaces;
 use crate::config::activated::Opened;
 use crate::config::{Backend, Client, Config};
 use crate::firewall::nftables::Nftables;
+use crate::firewall::reach::Reach;
 use crate::sockets::read_sockets;
 
 /// Subject of a finding; a closed set of words for programs.
@@ -73,10 +74,19 @@ impl Place for HostSubject {}
 /// out, or hide nothing.
 pub type HostFinding = Finding<HostSubject>;
 
+/// What a look at this host has found.
+#[derive(Debug)]
+pub struct HostReport {
+    /// Findings, in a fixed order: who gets in comes first.
+    pub findings: Vec<HostFinding>,
+    /// What reaches each service, over each family.
+    pub reach: Vec<Reach>,
+}
+
 /// Looks at this host with the eyes of a configuration and its clients; `now_ms` is Unix
-/// milliseconds. The order is fixed: who gets in comes first.
+/// milliseconds.
 #[must_use]
-pub fn check_host(config: &Config, clients: &[Client], now_ms: u64) -> Vec<HostFinding> {
+pub fn check_host(config: &Config, clients: &[Client], now_ms: u64) -> HostReport {
     let (sockets, errors) = read_sockets();
     let unread =
         |error| HostFinding::new(Severity::Unknown, HostSubject::Service, format!("{error}"));
@@ -122,17 +132,20 @@ pub fn check_host(config: &Config, clients: &[Client], now_ms: u64) -> Vec<HostF
     found.extend(files::check_files(config));
     found.extend(files::find_leftovers(config));
     found.extend(table_without_server(config));
+    let mut rows = Vec::new();
     if config.firewall.backend == Backend::Nftables {
+        let asked = reach::ask_model(config, &opened);
+        found.extend(reach::check_reach(config, &asked));
+        rows = asked.unwrap_or_default();
         found.extend(forwarding::check_forwarding(config));
-        found.extend(obstacles::check_obstacles(config));
-        found.extend(obstacles::check_hide(config));
+        found.extend(reach::check_hide(config));
         found.extend(conntrack::check_conntrack(config, &sockets));
     }
     found.extend(second_server::check_second_servers(&config.server.control));
     found.push(clock::check_clock(config.server.window_past, config.server.window_future));
     found.append(&mut unread);
     found.extend(ports::check_ports(config, &sockets, &owners));
-    found
+    HostReport { findings: found, reach: rows }
 }
 
 /// Our table in the kernel, and nobody who hears a knock.

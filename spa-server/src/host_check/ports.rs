@@ -26,7 +26,6 @@ pub(super) fn check_ports(
     let all: Vec<&Socket> = sockets.iter().collect();
     let near = if config.capture.mode == CaptureMode::Udp { &all } else { &reachable };
     found.extend(limit_findings(HostSubject::KnockPort, knock_ports(config, near, owners)));
-    found.extend(limit_findings(HostSubject::Service, silent_services(config, sockets)));
     let own = own_doors(config, &reachable, owners);
     found.extend(limit_findings(HostSubject::Service, own));
     found
@@ -172,25 +171,4 @@ fn own_doors(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<HostF
         }));
     }
     found
-}
-
-fn silent_services(config: &Config, sockets: &[Socket]) -> Vec<HostFinding> {
-    let silent = config.services.iter().filter(|service| {
-        let heard =
-            |s: &Socket| s.state == SocketState::Listening && covers_socket(&service.ports, s);
-        // Behind this host nobody listens here.
-        service.packet_hook == PacketHook::Input
-            && !service.ports.is_empty()
-            && !sockets.iter().any(heard)
-    });
-    silent
-        .map(|service| {
-            let ports: Vec<String> = service.ports.iter().map(ToString::to_string).collect();
-            HostFinding::new(
-                Severity::Note,
-                HostSubject::Service,
-                format!("service `{}`: nobody listens on {} here", service.name, ports.join(", ")),
-            )
-        })
-        .collect()
 }

@@ -15,6 +15,7 @@ use super::message::{GrantRequest, ListPage, ReplaceRequest, Reply, Request, Req
 use crate::capture::udp::Binder;
 use crate::domain::grant::{Grant, GrantId};
 use crate::engine::{KeyReplacement, ReplaceKeysError};
+use crate::firewall::reach::Reach;
 use crate::firewall::{Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
 use crate::log::{self, Level};
 
@@ -97,6 +98,19 @@ impl BrokerClient {
     /// Tells that a client has its new keys.
     pub(crate) fn confirm_keys(&self, client: &str) -> Result<(), FirewallError> {
         self.request_done(&Request::Seen { client: client.to_owned() })
+    }
+
+    /// Answers what reaches a service, for this source or anybody.
+    pub(crate) fn answer_reach_of(
+        &self,
+        service: &str,
+        source: Option<IpAddr>,
+    ) -> Result<Vec<Reach>, FirewallError> {
+        let request = Request::Reach { service: service.to_owned(), source };
+        self.request_list(&request, |reply| match reply {
+            Reply::Reach(page) => Some(page),
+            _ => None,
+        })
     }
 
     fn exchange_messages(&self, request: &Request) -> (Reply, Vec<OwnedFd>) {

@@ -11,6 +11,7 @@ use spa_keys::Failure;
 use super::hooks::HookEvent;
 use crate::domain::grant::GrantId;
 use crate::domain::ports::PortRange;
+use crate::firewall::reach::Reach;
 use crate::firewall::{Ban, FirewallError, Hide, LiveGrant, Obstacle};
 
 /// Request of the listener. Nothing here names a rule, a file or a port that the broker does not
@@ -58,6 +59,13 @@ pub enum Request {
     Bans,
     /// List what would still drop a granted packet.
     Obstacles,
+    /// Answer what reaches a service of the configuration in force.
+    Reach {
+        /// Name of the service.
+        service: String,
+        /// Source that asks; `None`: anybody.
+        source: Option<IpAddr>,
+    },
     /// A bait rule has banned this source.
     NoteBan {
         /// The source.
@@ -142,6 +150,8 @@ pub enum Reply {
     Bans(ListPage<Ban>),
     /// Reply to [`Request::Obstacles`].
     Obstacles(ListPage<Obstacle>),
+    /// Reply to [`Request::Reach`].
+    Reach(ListPage<Reach>),
     /// The socket is beside this message; `false`: this kernel has no such family.
     Socket(bool),
 }
@@ -321,10 +331,23 @@ pub enum ListenerOrder {
         /// The firewall's list has no other: nothing is hidden.
         hides_nowhere: bool,
     },
+    /// Services that strangers may reach, or that a grant does not open; told at every change.
+    Reach(ReachState),
     /// Hooks have failed, or were dropped, since the last time.
     HookFailures(HookFailures),
     /// End cleanly.
     Stop,
+}
+
+/// What is not as it should be between services and their packets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct ReachState {
+    /// Services, by family, that strangers may reach.
+    pub exposed: u64,
+    /// Services, by family, that a grant does not open.
+    pub blocked: u64,
+    /// The first of both, with the reasons.
+    pub rows: Vec<Reach>,
 }
 
 /// Failures of one hook.

@@ -104,6 +104,8 @@ impl Figures {
             missing_ports: packets.missing_ports().len() as u64,
             grants: services.clone().map(|s| (s.name.to_string(), count(&s.name))).collect(),
             bans: self.count_bans(firewall),
+            exposed: firewall.reach.exposed,
+            blocked: firewall.reach.blocked,
             useless_interfaces: firewall.useless_interfaces.len() as u64,
             baits: config.baits.iter().map(|b| (b.name.clone(), hits(&b.name))).collect(),
             hooks: services.flat_map(|service| tally.hooks_of(service)).collect(),

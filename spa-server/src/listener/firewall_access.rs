@@ -6,6 +6,7 @@ use crate::domain::ports::PortRange;
 use crate::firewall::{Firewall, Hide, Mode, Rules};
 use crate::ipc::channel::Channel;
 use crate::ipc::client::BrokerClient;
+use crate::ipc::message::ReachState;
 use crate::log::{self, Level};
 use spa_keys::Failure;
 
@@ -23,6 +24,8 @@ pub(super) struct FirewallAccess {
     pub(super) useless_interfaces: Vec<String>,
     /// No stranger comes in where the rules hide.
     hides_nowhere: bool,
+    /// Services that strangers may reach, or that a grant does not open.
+    pub(super) reach: ReachState,
     /// Look of hidden ports, as the broker has chosen it.
     pub(super) hide: Hide,
 }
@@ -48,6 +51,7 @@ impl FirewallAccess {
             visible: Vec::new(),
             useless_interfaces: Vec::new(),
             hides_nowhere: false,
+            reach: ReachState::default(),
         })
     }
 
@@ -118,6 +122,11 @@ impl FirewallAccess {
     /// Takes note of the interfaces that the configuration names.
     pub(super) fn note_interfaces(&mut self, useless: Vec<String>, hides_nowhere: bool) {
         (self.useless_interfaces, self.hides_nowhere) = (useless, hides_nowhere);
+    }
+
+    /// Takes note of what reaches the services.
+    pub(super) fn note_reach(&mut self, reach: ReachState) {
+        self.reach = reach;
     }
 
     /// Tells whether the rules protect: an observer protects nothing, and neither does a table that

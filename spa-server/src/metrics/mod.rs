@@ -39,6 +39,10 @@ pub struct MetricsSnapshot {
     pub grants: Vec<(String, u64)>,
     /// Live bans; `None` when the firewall does not answer.
     pub bans: Option<u64>,
+    /// Services, by family, that strangers may reach.
+    pub exposed: u64,
+    /// Services, by family, that a grant does not open.
+    pub blocked: u64,
     /// Interfaces of the configuration that are of no use.
     pub useless_interfaces: u64,
     /// Bait hits of every group.

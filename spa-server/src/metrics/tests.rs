@@ -60,6 +60,8 @@ fn snapshot() -> MetricsSnapshot {
         lost: 2,
         missing_ports: 1,
         grants: vec![("ssh".to_owned(), 2), ("web".to_owned(), 0)],
+        exposed: 2,
+        blocked: 1,
         useless_interfaces: 1,
         bans: Some(1),
         baits: vec![("telnet".to_owned(), 2)],

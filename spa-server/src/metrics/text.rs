@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use super::{BUCKETS_MS, MetricsSnapshot};
 
 /// Every metric: name, type, help. The order of the text.
-pub const METRIC_NAMES: [(&str, &str, &str); 26] = [
+pub const METRIC_NAMES: [(&str, &str, &str); 28] = [
     ("spa_build_info", "gauge", "Always 1; the version is a label."),
     ("spa_process_start_time_seconds", "gauge", "When the server started, unix time."),
     ("spa_clients", "gauge", "Enrolled clients."),
@@ -41,6 +41,16 @@ pub const METRIC_NAMES: [(&str, &str, &str); 26] = [
         "spa_firewall_restores_total",
         "counter",
         "Changes of our table by other programs, by whether they could be undone.",
+    ),
+    (
+        "spa_exposed_services",
+        "gauge",
+        "Services, by family, that strangers may reach: not hidden, or that cannot be said.",
+    ),
+    (
+        "spa_blocked_services",
+        "gauge",
+        "Services, by family, that a grant does not open, for the rules of others.",
     ),
     (
         "spa_useless_interfaces",
@@ -107,6 +117,8 @@ fn collect_samples(name: &str, s: &MetricsSnapshot, unix_ms: u64) -> Samples<'st
         "spa_build_info" => vec![(format_series(name, &[("version", s.version)]), "1".to_owned())],
         "spa_process_start_time_seconds" => one(&format_seconds(s.started_ms)),
         "spa_clients" => one(&s.clients),
+        "spa_exposed_services" => one(&s.exposed),
+        "spa_blocked_services" => one(&s.blocked),
         "spa_useless_interfaces" => one(&s.useless_interfaces),
         "spa_missing_knock_ports" => one(&s.missing_ports),
         "spa_fence_seconds" => one(&s.fence.as_secs_f64()),

@@ -334,13 +334,18 @@ fn what_would_stop_the_forwarding_is_named() {
     });
     let found = named();
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].starts_with("inet t c: ") && found[0].contains("drops tcp/22,"), "{found:?}");
+    assert!(found[0].starts_with("inet t c: "), "{found:?}");
+    assert!(found[0].contains("drops tcp/22, tcp/443,"), "{found:?}");
     // The advice helps.
     site.open(inside(1, "10.9.1.2", "tcp/2222", 600));
     assert!(site.flow(Tcp, "10.9.1.2", "10.9.1.1", 2222).is_err());
     let advice = found[0].split_once("hides them: ").unwrap().1.to_owned();
     site.router.run(move || sh(&advice));
     site.router.run(|| sh("nft insert rule inet t c ct state established accept"));
+    let found = named();
+    assert!(found.len() == 1 && found[0].contains("drops tcp/443,"), "{found:?}");
+    let advice = found[0].split_once("hides them: ").unwrap().1.to_owned();
+    site.router.run(move || sh(&advice));
     assert!(site.flow(Tcp, "10.9.1.2", "10.9.1.1", 2222).is_ok());
     assert_eq!(named(), Vec::<String>::new());
     site.router.run(|| sh("echo 0 > /proc/sys/net/ipv4/ip_forward"));

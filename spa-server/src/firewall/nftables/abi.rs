@@ -24,6 +24,9 @@ pub(super) const NFPROTO_INET: u8 = 1;
 pub(super) const NFPROTO_UNSPEC: u8 = 0;
 /// Family of IPv4, in tables and packets.
 pub(super) const NFPROTO_IPV4: u8 = 2;
+/// Family of the packets of one network device, and of those of bridges.
+pub(super) const NFPROTO_NETDEV: u8 = 5;
+pub(super) const NFPROTO_BRIDGE: u8 = 7;
 /// Family of IPv6, in tables and packets.
 pub(super) const NFPROTO_IPV6: u8 = 10;
 
@@ -47,12 +50,16 @@ pub(super) const TABLE_ATTRIBUTE: u16 = 1;
 /// `NFTA_TABLE_FLAGS`; the only flag that a table of ours could have got from others is
 /// `NFT_TABLE_F_DORMANT`.
 pub(super) const TABLE_FLAGS: u16 = 2;
+/// Flag of a table whose chains the kernel does not call (`NFT_TABLE_F_DORMANT`).
+pub(super) const TABLE_DORMANT: u32 = 1;
 /// Flag of a table that only its socket may change, and that goes with it (`NFT_TABLE_F_OWNER`).
 pub(super) const TABLE_OWNER: u32 = 2;
 
 /// `NFTA_CHAIN_*`, `NFTA_HOOK_*`
 pub(super) mod chain {
     constants!(u16: NAME = 3, HOOK = 4, POLICY = 5, TYPE = 7, HOOK_NUMBER = 1, HOOK_PRIORITY = 2);
+    // Device of the hook, or a list of them.
+    constants!(u16: HOOK_DEVICE = 3, HOOK_DEVICES = 4);
     constants!(u32: POLICY_DROP = 0, POLICY_ACCEPT = 1);
 }
 
@@ -82,7 +89,8 @@ pub(super) mod element {
     constants!(u16: SET = 2, ELEMENTS = 3, SET_ID = 4);
 
     constants!(u16:
-        KEY = 1, FLAGS = 3, TIMEOUT = 4, EXPIRATION = 5, USERDATA = 6, EXPRESSION = 7, KEY_END = 10
+        KEY = 1, DATA = 2, FLAGS = 3, TIMEOUT = 4, EXPIRATION = 5, USERDATA = 6,
+        EXPRESSION = 7, KEY_END = 10
     );
     // `NFT_SET_ELEM_INTERVAL_END`
     constants!(u32: INTERVAL_END = 1);
@@ -104,9 +112,11 @@ pub(super) mod data {
 /// `NFTA_META_*`, `NFT_META_*`
 pub(super) mod meta {
     expression_name!("meta");
-    constants!(u16: DREG = 1, KEY = 2);
+    constants!(u16: DREG = 1, KEY = 2, SREG = 3);
 
-    constants!(u32: IIF = 4, OIF = 5, IIFNAME = 6, OIFNAME = 7, NFPROTO = 15, L4PROTO = 16);
+    constants!(u32:
+        PROTOCOL = 1, IIF = 4, OIF = 5, IIFNAME = 6, OIFNAME = 7, NFPROTO = 15, L4PROTO = 16
+    );
 }
 
 /// `NFTA_PAYLOAD_*`, `NFT_PAYLOAD_*`
@@ -140,7 +150,8 @@ pub(super) mod fib {
     expression_name!("fib");
     constants!(u16: DREG = 1, RESULT = 2, FLAGS = 3);
 
-    constants!(u32: ADDRTYPE = 3, F_SADDR = 1, F_DADDR = 2, RTN_LOCAL = 2);
+    constants!(u32: ADDRTYPE = 3, OIF = 1, F_SADDR = 1, F_DADDR = 2, F_IIF = 8,
+        F_PRESENT = 32, RTN_UNICAST = 1, RTN_LOCAL = 2);
 }
 
 /// `NFTA_IMMEDIATE_*`
@@ -174,7 +185,7 @@ pub(super) mod range {
 /// `NFTA_LOOKUP_*`; the only flag is `NFT_LOOKUP_F_INV`
 pub(super) mod lookup {
     expression_name!("lookup");
-    constants!(u16: SET = 1, SREG = 2, SET_ID = 4, FLAGS = 5);
+    constants!(u16: SET = 1, SREG = 2, DREG = 3, SET_ID = 4, FLAGS = 5);
 }
 
 /// `NFTA_DYNSET_*`, `NFT_DYNSET_OP_UPDATE`
@@ -194,6 +205,26 @@ pub(super) mod nat {
     );
 
     constants!(u32: DNAT = 1, MAP_IPS = 1, PROTO_SPECIFIED = 2);
+}
+
+/// `NFTA_REDIR_*`
+pub(super) mod redir {
+    expression_name!("redir");
+    constants!(u16: REG_PROTO_MIN = 1, REG_PROTO_MAX = 2, FLAGS = 3);
+}
+
+/// `NFTA_EXTHDR_*`
+pub(super) mod exthdr {
+    expression_name!("exthdr");
+    constants!(u16: TYPE = 2, OFFSET = 3, LEN = 4, FLAGS = 5, OP = 6, SREG = 7);
+}
+
+/// `NFTA_OBJREF_*`, `NFT_OBJECT_*`
+pub(super) mod objref {
+    expression_name!("objref");
+    constants!(u16: IMM_TYPE = 1, IMM_NAME = 2);
+
+    constants!(u32: QUOTA = 2, LIMIT = 4, CONNLIMIT = 5, SYNPROXY = 10);
 }
 
 /// `NFTA_COUNTER_*`
@@ -242,6 +273,15 @@ pub(super) const HOOK_INPUT: u32 = 1;
 pub(super) const HOOK_FORWARD: u32 = 2;
 /// `NF_INET_LOCAL_OUT`
 pub(super) const HOOK_OUTPUT: u32 = 3;
+/// `NF_INET_POST_ROUTING`
+pub(super) const HOOK_POSTROUTING: u32 = 4;
+/// `NF_INET_INGRESS`, of tables of family inet.
+pub(super) const HOOK_INGRESS: u32 = 5;
+/// `NF_NETDEV_INGRESS` and `NF_NETDEV_EGRESS` (linux/netfilter.h), of tables of family netdev.
+pub(super) const HOOK_NETDEV_INGRESS: u32 = 0;
+pub(super) const HOOK_NETDEV_EGRESS: u32 = 1;
+/// Priority of conntrack in prerouting and output (`NF_IP_PRI_CONNTRACK`, linux/netfilter_ipv4.h).
+pub(super) const CONNTRACK_PRIORITY: i32 = -200;
 
 /// Refusals of a change to a table whose layout is not ours of today.
 pub(super) const LAYOUT_REFUSALS: [i32; 6] =

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::abi::msg;
 use super::build::{drop_table, new_table};
-use super::closed_ports::look_of_closed_ports;
 use super::element_key::{ElementKey, ElementSubject};
 use super::elements::{Element, replace_elements, request_elements};
 use super::end_flows::EndingFlows;
 use super::expression::Count;
+use super::foreign::{
+    HostModel, find_ephemeral, list_obstacles, list_questions, look_of_closed_ports,
+};
 use super::ledger::{Ledger, Plan};
-use super::obstacles::find_obstacles;
 use super::read::{has_table, read_counts, read_set};
 use super::read_grants::read_grants;
 use super::verify::find_difference;
@@ -20,6 +21,7 @@ use super::watch::Watcher;
 use crate::domain::grant::{Grant, GrantId};
 use crate::firewall::address_set::AddressSet;
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket, some_if_found};
+use crate::firewall::reach::{Reach, ReachQuery};
 use crate::firewall::{
     Authenticated, Ban, Firewall, FirewallError, Hide, LiveGrant, Obstacle, Rules,
 };
@@ -93,12 +95,16 @@ impl Nftables {
         Ok(has_table(&mut self.netlink)?)
     }
 
-    /// Lists what would still drop a granted packet if these rules were installed. Changes nothing.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn obstacles_to(&mut self, rules: &Rules) -> Result<Vec<Obstacle>, FirewallError> {
-        Ok(find_obstacles(&mut self.netlink, Some(rules))?)
+    /// Finds knock ports of these rules that clients of this host may get from the kernel.
+    pub(crate) fn find_ephemeral_ports(&self, rules: &Rules) -> Option<Obstacle> {
+        find_ephemeral(rules)
+    }
+
+    fn list_obstacles(&mut self, rules: Option<&Rules>) -> Result<Vec<Obstacle>, FirewallError> {
+        let questions = list_questions(rules);
+        let query = ReachQuery { services: questions, ..ReachQuery::default() };
+        let model = HostModel::read(&mut self.netlink, &query)?;
+        Ok(list_obstacles(&model, rules, &query.services))
     }
 
     /// Enters grants and bans that the kernel has and we do not know.
@@ -317,11 +323,21 @@ impl Firewall for Nftables {
         self.adopt_bans()
     }
 
+    fn answer_reach(
+        &mut self,
+        rules: &Rules,
+        query: &ReachQuery,
+    ) -> Result<Vec<Reach>, FirewallError> {
+        let model = HostModel::read(&mut self.netlink, query)?;
+        Ok(query.services.iter().flat_map(|asked| model.answer(rules, asked)).collect())
+    }
+
     fn look_of_closed_ports(&mut self, rules: &Rules) -> Result<Option<Hide>, FirewallError> {
         Ok(Some(look_of_closed_ports(&mut self.netlink, rules)?))
     }
 
     fn obstacles(&mut self) -> Result<Vec<Obstacle>, FirewallError> {
-        Ok(find_obstacles(&mut self.netlink, self.rules.as_ref())?)
+        let rules = self.rules.clone();
+        self.list_obstacles(rules.as_ref())
     }
 }

@@ -30,6 +30,8 @@ const FIN_SYN_RST_ACK: u8 = 0x17;
 /// Flags byte of a connection's first packet.
 pub(super) const TCP_SYN: u8 = 0x02;
 const TCP_RST_FLAG: u8 = 0x04;
+/// Flag of every later packet.
+pub(super) const TCP_ACK: u8 = 0x10;
 /// `IPPROTO_ICMP`, `IPPROTO_ICMPV6`
 const IPPROTO_ICMP: u8 = 1;
 const IPPROTO_ICMPV6: u8 = 58;
@@ -315,7 +317,7 @@ impl Compiler<'_> {
         self.out.push(Expression::Nat {
             kind: nat::DNAT,
             family: family.into(),
-            address: R1,
+            address: Some(R1),
             last_address: None,
             port: to.port.map(|_| R2),
             last_port: None,

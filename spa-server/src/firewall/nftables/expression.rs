@@ -5,8 +5,8 @@
 //! same expressions. Names and types of the attributes: linux/netfilter/nf_tables.h.
 
 use super::abi::{
-    bitwise, cmp, counter, ct, data, dynset, fib, immediate, log, lookup, meta, nat, notrack,
-    payload, range, reject, rule, xt_match, xt_target,
+    bitwise, cmp, counter, ct, data, dynset, exthdr, fib, immediate, log, lookup, meta, nat,
+    notrack, objref, payload, range, redir, reject, rule, xt_match, xt_target,
 };
 use super::attribute::{Attribute, Fields, RawBytes};
 use crate::firewall::netlink::{Attrs, Nla};
@@ -80,6 +80,15 @@ macro_rules! expressions {
 expressions! {
     /// Loads something about the packet that is not in it.
     meta::Meta { into: Register = DREG, key: u32 = KEY }
+    /// Changes something about the packet that is not in it.
+    meta::SetMeta { from: Register = SREG, key: u32 = KEY }
+    /// Writes bytes of an option or extension header.
+    exthdr::SetOption {
+        from: Register = SREG, kind: Option<u8> = TYPE, offset: Option<u32> = OFFSET,
+        len: Option<u32> = LEN, flags: Option<u32> = FLAGS, op: Option<u32> = OP
+    }
+    /// Hands the packet to a named object.
+    objref::Object { kind: u32 = IMM_TYPE, name: String = IMM_NAME }
     /// Loads bytes of a header.
     payload::Payload {
         into: Register = DREG, base: u32 = BASE, offset: u32 = OFFSET, len: u32 = LEN
@@ -110,6 +119,11 @@ expressions! {
     range::Range {
         register: Register = SREG, op: u32 = OP, first: Vec<u8> = FROM_DATA, last: Vec<u8> = TO_DATA
     }
+    /// Loads what a map has for the register, or ends the rule: another register, or the verdict.
+    lookup::Map {
+        set: String = SET, register: Register = SREG, into: Register = DREG,
+        id: Option<u32> = SET_ID
+    }
     /// Ends the rule unless the register is in the set, or inverted not in it.
     lookup::Lookup {
         set: String = SET, register: Register = SREG, id: Option<u32> = SET_ID,
@@ -120,11 +134,16 @@ expressions! {
         set: String = SET_NAME, op: u32 = OP, register: Register = SREG_KEY,
         timeout_ms: u64 = TIMEOUT
     }
-    /// Translates addresses of the flow, and ports if there is a register for them.
+    /// Translates addresses and ports of the flow, those for which there is a register.
     nat::Nat {
-        kind: u32 = TYPE, family: u32 = FAMILY, address: Register = REG_ADDR_MIN,
+        kind: u32 = TYPE, family: u32 = FAMILY, address: Option<Register> = REG_ADDR_MIN,
         last_address: Option<Register> = REG_ADDR_MAX, port: Option<Register> = REG_PROTO_MIN,
         last_port: Option<Register> = REG_PROTO_MAX, flags: Option<u32> = FLAGS
+    }
+    /// Sends the flow to this host itself, to another port if there is a register for it.
+    redir::Redirect {
+        port: Option<Register> = REG_PROTO_MIN, last_port: Option<Register> = REG_PROTO_MAX,
+        flags: Option<u32> = FLAGS
     }
     /// Counts packets and bytes, from these on.
     counter::Counter { bytes: u64 = BYTES, packets: u64 = PACKETS }
@@ -146,6 +165,24 @@ expressions! {
 /// Reads the expressions of a rule, in order.
 pub(super) fn decode_rule(expressions: &[u8]) -> Vec<Option<Decoded>> {
     Attrs(expressions).map(|(_, element)| Expression::decode(Attrs(element))).collect()
+}
+
+/// Expression as far as it can be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NamedExpression {
+    /// The kernel's name of its type.
+    pub(super) name: String,
+    /// `None` for a type that we do not know.
+    pub(super) decoded: Option<Decoded>,
+}
+
+/// Reads the expressions of a rule with their names, in order.
+pub(super) fn decode_named(expressions: &[u8]) -> Vec<NamedExpression> {
+    let read = |(_, element)| NamedExpression {
+        name: Attrs(element).text(rule::EXPR_NAME).unwrap_or_default().to_owned(),
+        decoded: Expression::decode(Attrs(element)),
+    };
+    Attrs(expressions).map(read).collect()
 }
 
 /// Verdict of a rule.

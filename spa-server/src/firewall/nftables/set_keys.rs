@@ -20,11 +20,6 @@ impl SetKey {
         Self { value: value.into(), ends_interval: false }
     }
 
-    /// True if it is the element `*`, which has no key.
-    pub(super) fn is_catch_all(&self) -> bool {
-        self.value.is_empty()
-    }
-
     /// First value after an interval.
     pub(super) fn end(value: impl Into<Vec<u8>>) -> Self {
         Self { value: value.into(), ends_interval: true }
@@ -79,37 +74,4 @@ pub(super) fn read_keys(
         keys.sort();
     }
     Ok(keys)
-}
-
-/// True if a value is one of these ascending keys, or within one of their intervals.
-pub(super) fn contains(keys: &[SetKey], value: &[u8]) -> bool {
-    if keys.iter().all(|key| !key.ends_interval) {
-        return keys.iter().any(|key| key.value == value);
-    }
-    // A start and an end at one value are two intervals that touch: it is within the second.
-    let reached = keys.partition_point(|key| key.value.as_slice() <= value);
-    let Some((last, before)) = keys.get(..reached).and_then(|keys| keys.split_last()) else {
-        return false;
-    };
-    !last.ends_interval || before.last().is_some_and(|key| *key == SetKey::new(&*last.value))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn intervals_and_plain_keys() {
-        let start = |n: u16| SetKey::new(n.to_be_bytes());
-        let end = |n: u16| SetKey::end(n.to_be_bytes());
-        let mut intervals = vec![end(0), start(22), end(24), start(24), end(30)];
-        intervals.sort();
-        let within = |n: u16| contains(&intervals, &n.to_be_bytes());
-        assert_eq!(
-            [21, 22, 23, 24, 29, 30, 99].map(within),
-            [false, true, true, true, true, false, false]
-        );
-        let plain = vec![start(22), start(80)];
-        assert!(contains(&plain, &22u16.to_be_bytes()) && !contains(&plain, &23u16.to_be_bytes()));
-    }
 }

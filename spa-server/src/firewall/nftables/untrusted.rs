@@ -1,13 +1,11 @@
 //! Entries for fuzzing: readers of what the kernel lists, without a kernel. Other programs have
 //! written most of it.
 
-use super::abi::{self, rule};
+use super::abi::rule;
 use super::comment::read_comment;
 use super::elements::read_elements as read_set_elements;
 use super::expression::decode_rule;
-use super::first_packet::FirstPacket;
-use super::foreign::ForeignRules;
-use crate::domain::ports::Protocol;
+use super::foreign::walk_messages;
 use crate::firewall::address_set::AddressSet;
 use crate::firewall::netlink::{NetlinkMessages, Nla};
 
@@ -26,16 +24,7 @@ pub fn read_elements(bytes: &[u8]) {
 /// each expression that was read exactly is read the same when we write it.
 #[must_use]
 pub fn read_foreign(bytes: &[u8]) -> bool {
-    let rules = ForeignRules::from_messages(NetlinkMessages(bytes));
-    for base in &rules.base_chains {
-        for family in [abi::NFPROTO_IPV4, abi::NFPROTO_IPV6] {
-            for protocol in [Protocol::Tcp, Protocol::Udp] {
-                let packet = FirstPacket { family, protocol, port: 22 };
-                let _fate = rules.certain_fate(base, packet);
-                let _to = rules.find_translation(&base.name, packet);
-            }
-        }
-    }
+    walk_messages(bytes);
     NetlinkMessages(bytes).all(|message| {
         let expressions = message.attrs().get(rule::EXPRESSIONS).unwrap_or_default();
         decode_rule(expressions).into_iter().flatten().filter(|decoded| decoded.exact).all(|read| {

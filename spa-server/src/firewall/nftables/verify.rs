@@ -155,7 +155,7 @@ fn is_same_rule(
 /// and flags say that there is an address and a port.
 fn without_nat_defaults(mut found: Expression) -> Expression {
     if let Expression::Nat { address, last_address, port, last_port, flags, .. } = &mut found {
-        last_address.take_if(|last| last == address);
+        last_address.take_if(|last| *address == Some(*last));
         last_port.take_if(|last| *port == Some(*last));
         flags.take_if(|flags| *flags & !(nat::MAP_IPS | nat::PROTO_SPECIFIED) == 0);
     }

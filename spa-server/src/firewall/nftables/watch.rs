@@ -12,8 +12,8 @@ const CHANGES_GROUP: u32 = 7;
 /// High byte of a message type: the subsystem.
 const SUBSYSTEM_MASK: u16 = 0xff00;
 /// Notices about tables, chains and rules; elements of sets change all day.
-const FOREIGN_NOTICES: [u16; 5] =
-    [msg::DEL_TABLE, msg::NEW_CHAIN, msg::DEL_CHAIN, msg::NEW_RULE, msg::DEL_RULE];
+const FOREIGN_NOTICES: [u16; 6] =
+    [msg::NEW_TABLE, msg::DEL_TABLE, msg::NEW_CHAIN, msg::DEL_CHAIN, msg::NEW_RULE, msg::DEL_RULE];
 /// Datagrams read before others get their turn.
 const MAX_DATAGRAMS: usize = 1024;
 

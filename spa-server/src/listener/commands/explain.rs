@@ -9,8 +9,9 @@ use spa_proto::Reason;
 use crate::control::ExplainRequest;
 use crate::control::rows::{Explained, KnockRow, RuleRow};
 use crate::domain::dates;
-use crate::engine::{KnockQuery, Situation};
+use crate::engine::{KnockQuery, Says, Situation};
 use crate::firewall::Firewall as _;
+use crate::firewall::reach::Answer;
 use crate::listener::firewall_access::FirewallAccess;
 use crate::listener::knock_server::KnockServer;
 
@@ -55,6 +56,22 @@ pub(in crate::listener) fn explain_knock(
         KnockQuery { client, service, from, wanted, ttl: (*ttl_s).map(Duration::from_secs), at_ms };
     let explanation = knocks.engine.explain(now, &query, situation);
     let refused_by = explanation.refused_by().map(|rule| rule.name.to_owned());
+    let ways = match explanation.rules.len() {
+        // Of what nobody knows.
+        0 | 1 => Vec::new(),
+        _ => firewall.broker.answer_reach_of(service, wanted.or(from))?,
+    };
+    let ways = ways.into_iter().map(|way| RuleRow {
+        rule: format!("way-{}", way.family).to_lowercase(),
+        says: match way.reachable.answer {
+            Answer::Yes => Says::Yes,
+            Answer::No => Says::No,
+            Answer::Undecided => Says::Depends,
+        }
+        .word()
+        .to_owned(),
+        why: way.reachable.why,
+    });
     let rules = explanation.rules.iter().map(|rule| RuleRow {
         rule: rule.name.to_owned(),
         says: rule.says.word().to_owned(),
@@ -87,7 +104,7 @@ pub(in crate::listener) fn explain_knock(
         would_open: refused_by.is_none(),
         refused_by,
         ttl_s: explanation.ttl.map(|ttl| ttl.as_secs()),
-        rules: rules.collect(),
+        rules: rules.chain(ways).collect(),
         knocks: knocks.collect(),
         now_ms: now.unix_ms,
     })

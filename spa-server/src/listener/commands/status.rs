@@ -43,6 +43,7 @@ pub(in crate::listener) fn report_status(
             hide: firewall.hide,
             in_force: firewall.is_in_force(),
             useless_interfaces: firewall.useless_interfaces.clone(),
+            reach: firewall.reach.rows.clone(),
         },
         other_sequences: {
             let lockout = reloads.lockout();

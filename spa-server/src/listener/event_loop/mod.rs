@@ -163,6 +163,7 @@ impl EventLoop {
             ListenerOrder::Interfaces { useless, hides_nowhere } => {
                 self.firewall.note_interfaces(useless, hides_nowhere);
             }
+            ListenerOrder::Reach(reach) => self.firewall.note_reach(reach),
             ListenerOrder::HookFailures(HookFailures { service, hook, count }) => {
                 self.knocks.record.tally.hooks_failed(service, hook.word(), count);
             }

@@ -60,9 +60,15 @@ fn f6_a_name_that_does_not_exist_hides_nothing_and_all_say_so_until_it_is_there(
     ]);
     scene.server.wait_log(&[&words[..], &["has no address"]].concat());
     assert!(!told().1);
-    net.server.ip(&["address add 198.18.0.1/24 dev eht0"]);
+    net.server.ip(&[
+        "address add 198.18.0.1/24 dev eht0",
+        "address add 2001:db8:7::1/64 dev eht0 nodad",
+        "route replace default dev eht0",
+        "-6 route replace default dev eht0",
+    ]);
     scene.server.wait_log(&["event=protected", "interface=eht0", "list=firewall"]);
     assert!(wait_until(PATIENCE, || told().2 == "0"), "{:?}", told());
+    scene.server.wait_log(&["event=protected", "service=web", "family=ipv6"]);
     let (lines, in_force, _) = told();
     assert!(in_force && lines == "protection: guard, hidden ports are silent", "{lines}");
     let (code, text) = checked(&scene.server);

@@ -218,14 +218,15 @@ fn check_names_other_firewalls_and_ports_in_use() {
     let v6 = site.net.client.address(Family::V6);
     let comm = fs::read_to_string("/proc/self/comm").unwrap();
     let us = format!("{} (PID)", comm.trim());
-    let final_drop = "so far as its rules can be read, and a drop is final whatever our table \
-        accepts. Let it accept these ports, for the next boot too; our table hides them:";
     let expected = format!(
         "this host: ok: this ssh session from {v6} to port 2222 stays when the table is \
          installed: established connections are kept\n\
          this host: ok: new ssh sessions to tcp/2222: hidden by service `ssh`; laptop may open it from {v6} now. Before you close this session, try: spa-client open ssh@HOST\n\
-         this host: warning: inet office input: The rule with handle {handle} in its chain guests drops tcp/2222, {final_drop} nft insert rule inet office input tcp dport 2222 accept\n\
-         this host: warning: ip filter INPUT: Its policy is drop: it drops tcp/2222, {final_drop} iptables -I INPUT -p tcp --dport 2222 -j ACCEPT\n\
+         this host: ok: service `ssh` over IPv4 and IPv6: hidden from strangers\n\
+         this host: warning: service `ssh` over IPv4: a grant does not open it: the policy of ip filter INPUT drops it; iptables -I INPUT -p tcp --dport 2222 -j ACCEPT\n\
+         this host: warning: service `ssh` over IPv6: a grant does not open it: the rule with handle {handle} in inet office guests drops it; nft insert rule inet office input tcp dport 2222 accept\n\
+         this host: ok: service `web` over IPv4 and IPv6: hidden from strangers\n\
+         this host: note: service `web` over IPv4 and IPv6: nobody listens on tcp/80 here\n\
          this host: warning: this host refuses its closed ports, and hidden ports do not look like them: a scan finds them; write hide = \"auto\"\n\
          this host: note: 2 of 2 connections to hidden ports began before the kernel tracked connections: installing the table makes them known to it, so they stay\n\
          this host: warning: bait `telnet` covers tcp/23, where {us} listens: whoever connects there is banned; take the port out of the bait\n\
@@ -243,7 +244,8 @@ fn check_names_other_firewalls_and_ports_in_use() {
          dport 2222 accept",
     );
     let (_, out, _) = site.check(Some(Family::V6), &["--live"]);
-    assert!(out.contains("this host: ok: no other firewall drops what a grant opens"), "{out}");
+    let opens = "this host: ok: service `ssh` over IPv4 and IPv6: a grant opens it";
+    assert!(out.contains(opens), "{out}");
 }
 
 /// The number that nft shows for the rule in chain `guests`.
@@ -317,6 +319,8 @@ fn check_answers_in_json() {
     let expected = [
         ("this-session", "good"),
         ("new-sessions", "error"),
+        ("service", "good"),
+        ("service", "good"),
         // The knock ports of this configuration are the kernel's to give away.
         ("firewall", "warning"),
         ("firewall", "warning"),
@@ -362,8 +366,8 @@ fn check_says_what_an_unprivileged_user_could_not_see() {
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
     for words in [
         "this host: unknown: what becomes of this session: the environment of process ",
-        "this host: unknown: other firewalls on this host, which might drop what a grant \
-         opens: to read their rules takes CAP_NET_ADMIN; run this as root",
+        "this host: unknown: what reaches the services here: to read the rules of other \
+         firewalls takes CAP_NET_ADMIN; run this as root",
     ] {
         assert!(out.contains(words), "{words} is not in {out}");
     }

@@ -1,32 +1,36 @@
 //! This host's own treatment of a closed port: other people's chains drop what comes to it, or the
 //! kernel refuses it.
 
-use super::abi;
-use super::fate::Fate;
-use super::first_packet::FirstPacket;
-use super::foreign::ForeignRules;
-use super::obstacles::uses_legacy_tables;
+use super::legacy::uses_legacy_filter;
+use super::packet::Packet;
+use super::rules::ForeignRules;
+use super::walk::End;
 use crate::domain::ports::Protocol;
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
+use crate::firewall::nftables::abi;
 use crate::firewall::{Hide, Rules};
 
 /// Finds it for a port beside those of the rules. Where IPv4 and IPv6 differ they look closed: a
 /// knock port then meets the same rules as its neighbours, in both.
-pub(super) fn look_of_closed_ports(
+pub(in crate::firewall::nftables) fn look_of_closed_ports(
     netlink: &mut NetlinkSocket,
     rules: &Rules,
 ) -> Result<Hide, NetlinkError> {
-    let foreign = ForeignRules::read(netlink)?;
     let port = find_neighbour(rules);
-    let is_silent = |family| {
-        let packet = FirstPacket { family, protocol: Protocol::Udp, port };
-        let bases = foreign.base_chains.iter().filter(|base| base.hook != abi::HOOK_FORWARD);
-        let mut fates = bases.map(|base| foreign.likely_fate(base, packet));
-        fates.any(|fate| matches!(fate, Fate::Dropped(_)))
+    let packets = [abi::NFPROTO_IPV4, abi::NFPROTO_IPV6]
+        .map(|family| Packet::first(family, Protocol::Udp, port));
+    let foreign = ForeignRules::read(netlink, &packets)?;
+    let is_silent = |packet: &Packet| {
+        let bases = foreign.base_chains.iter().filter(|base| {
+            let on_way = matches!(base.hook, abi::HOOK_PREROUTING | abi::HOOK_INPUT);
+            on_way && [abi::NFPROTO_INET, packet.family].contains(&base.name.family)
+        });
+        // For a packet that nobody expects: no rule is meant for it of which we do not know.
+        let mut walks = bases.map(|base| foreign.walk(base, packet));
+        walks.any(|walk| walk.usual_end().is_some_and(|end| end.end == End::Drops))
     };
     // What cannot be read is most often a default drop.
-    let silent =
-        uses_legacy_tables() || [abi::NFPROTO_IPV4, abi::NFPROTO_IPV6].into_iter().all(is_silent);
+    let silent = uses_legacy_filter() || packets.iter().all(is_silent);
     Ok(if silent { Hide::Drop } else { Hide::Closed })
 }
 
