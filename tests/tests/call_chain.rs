@@ -8,7 +8,7 @@
 //! files can call. Functions private to a file belong to the visit. A *leaf* is a file or a folder
 //! that a reader need not enter: a codec, a book of plain values, a log line. Leaves use nothing
 //! but leaves; the test holds them to that, so no step of the chain can be declared one. A *duty*
-//! is a file that runs at every turn of a loop, with a knock or without.
+//! is a file or a folder that runs at every turn of a loop, with a knock or without.
 //!
 //! `SPA_CHAIN=print cargo test -p spa-tests --test call_chain -- --nocapture` prints what ran.
 //! `SPA_CHAIN=order` prints the stops of a knock in their order, with the returns to a file; it
@@ -125,7 +125,8 @@ fn record_knock() -> [(&'static str, BTreeSet<Place>); 3] {
 }
 
 /// The block of the chain: lines `file: function, function`, one a stop, and lines
-/// `leaf: file, folder/` and `duty: file`. A line that begins with blanks continues the one before.
+/// `leaf: file, folder/` and `duty: file, folder/`. A line that begins with blanks continues the
+/// one before.
 fn read_chain(document: &str) -> Told {
     let block = document.split_once("```chain\n").expect("ARCHITECTURE.md has a call chain").1;
     let block = block.split_once("```").expect("the call chain ends").0;
@@ -146,14 +147,14 @@ fn read_chain(document: &str) -> Told {
 
 impl Told {
     fn is_duty(&self, file: &Path) -> bool {
-        self.duties.contains(file.to_str().unwrap())
+        self.duties.iter().any(|duty| covers(duty, file))
     }
 }
 
-/// Set where a leaf is this file or a folder around it.
-fn covers(leaf: &str, file: &Path) -> bool {
+/// Set where the entry of a leaf or a duty is this file or a folder around it.
+fn covers(entry: &str, file: &Path) -> bool {
     let file = file.to_str().unwrap();
-    file == leaf || (leaf.ends_with('/') && file.starts_with(leaf))
+    file == entry || (entry.ends_with('/') && file.starts_with(entry))
 }
 
 /// Everything in which the chain contradicts what ran and what is declared.
@@ -185,7 +186,8 @@ fn contradictions(told: &Told, ran: &Chain, sources: &Sources) -> Vec<String> {
             found.push(format!("{}: no leaf, it uses {}", from.display(), to.display()));
         }
     }
-    for duty in told.duties.iter().filter(|duty| !sources.functions.contains_key(Path::new(duty))) {
+    let is_there = |duty: &&String| sources.functions.keys().any(|file| covers(duty, file));
+    for duty in told.duties.iter().filter(|duty| !is_there(duty)) {
         found.push(format!("{duty} is not there"));
     }
     for (file, names) in ran.iter().filter(|(file, _)| !is_leaf(file) && !told.is_duty(file)) {

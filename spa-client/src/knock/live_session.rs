@@ -8,7 +8,7 @@ use std::time::Instant;
 use spa_proto::{Answer, MAX_PACKET, Session};
 
 use super::icmp::IcmpError;
-use crate::plan::SessionKeys;
+use crate::plan::session_keys::SessionKeys;
 
 /// A session and the socket that all its packets leave from.
 pub(crate) struct LiveSession {

@@ -1,7 +1,7 @@
 //! All that knocking needs, read and derived before anything is sent.
 
 mod seen_address;
-mod session_keys;
+pub(crate) mod session_keys;
 
 pub(crate) use seen_address::SeenAddress;
 pub(crate) use session_keys::SessionKeys;

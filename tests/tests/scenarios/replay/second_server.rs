@@ -83,8 +83,8 @@ fn p9_two_are_left_of_three() {
     knows(&scene.server, 0);
 }
 
-/// P9: what one server let in is sent again to a second one on another host, from elsewhere and in the
-/// client's name. A bound knock opens there for the client's own address; an unbound one for
+/// P9: what one server let in is sent again to a second one on another host, from elsewhere and in
+/// the client's name. A bound knock opens there for the client's own address; an unbound one for
 /// whoever sends it, for ten seconds at most, and what he connected meanwhile ends with it.
 #[test]
 fn p9_a_replay_at_a_second_server_opens_little() {
