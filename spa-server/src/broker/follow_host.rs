@@ -3,7 +3,7 @@
 
 use super::host_peers::read_host_peers;
 use super::request_handler::RequestHandler;
-use crate::firewall::reach::Question;
+use crate::firewall::reach::ReachQuestion;
 use crate::firewall::{Hide, Rules};
 use crate::log::{self, Level};
 
@@ -47,7 +47,7 @@ impl RequestHandler {
     }
 
     /// Services to ask the model of the host about.
-    pub(super) fn list_services(&self) -> Vec<Question> {
+    pub(super) fn list_services(&self) -> Vec<ReachQuestion> {
         self.opened.questions(&self.versions.current.config)
     }
 

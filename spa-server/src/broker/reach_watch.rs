@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::reply::shorten_rows;
 use super::request_handler::RequestHandler;
-use crate::firewall::reach::{Answer, Reach, ReachQuery};
+use crate::firewall::reach::{Reach, ReachAnswer, ReachQuery};
 use crate::ipc::message::{ListenerOrder, ReachState};
 use crate::log::{self, Level};
 
@@ -89,8 +89,8 @@ fn log_change(old: Option<&Reach>, row: &Reach) {
     let was_exposed = old.is_some_and(Reach::is_exposed);
     let same_answer = old.is_some_and(|old| old.hidden.answer == row.hidden.answer);
     if row.is_exposed() && !(was_exposed && same_answer) {
-        let level = if row.hidden.answer == Answer::No { Level::Error } else { Level::Warn };
-        let certain = if row.hidden.answer == Answer::No { "yes" } else { "no" };
+        let level = if row.hidden.answer == ReachAnswer::No { Level::Error } else { Level::Warn };
+        let certain = if row.hidden.answer == ReachAnswer::No { "yes" } else { "no" };
         line(level, "not-protected").with("certain", certain).with("why", &row.hidden.why).emit();
     } else if was_exposed && !row.is_exposed() {
         line(Level::Info, "protected").emit();

@@ -9,7 +9,7 @@ use super::table::{count, elapsed, or_dash, time, time_left};
 use super::talk::Asking;
 use crate::control::Command;
 use crate::control::status::{Protection, ReloadState, ServerStatus as State};
-use crate::firewall::reach::Answer;
+use crate::firewall::reach::ReachAnswer;
 use crate::firewall::{Hide, Mode};
 use crate::host_check::{describe_wrong_clock, is_clock_synchronised};
 
@@ -134,7 +134,7 @@ fn protection(protection: &Protection) -> String {
     for row in protection.reach.iter().filter(|row| row.is_exposed()) {
         let (service, family, why) = (printable(&row.service), row.family, &row.hidden.why);
         let what = match row.hidden.answer {
-            Answer::No => "is NOT hidden",
+            ReachAnswer::No => "is NOT hidden",
             _ => "may not be hidden",
         };
         out.push_str(&format!(

@@ -14,7 +14,7 @@ use super::paths::broker_folder;
 use crate::config::{Config, Protect, Service};
 use crate::domain::ports::PortRange;
 use crate::firewall::Rules;
-use crate::firewall::reach::Question;
+use crate::firewall::reach::ReachQuestion;
 use crate::log::{self, Level};
 
 const ACTIVATED_FILE: &str = "opened";
@@ -84,7 +84,7 @@ impl Opened {
     }
 
     /// Services to ask the model of the host about.
-    pub(crate) fn questions(&self, config: &Config) -> Vec<Question> {
+    pub(crate) fn questions(&self, config: &Config) -> Vec<ReachQuestion> {
         config.questions(|service| self.hides(service))
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::model::{CaptureMode, Config, Service};
 use super::parsers::merge_ranges;
 use crate::domain::ports::{PortRange, ProtoPorts};
-use crate::firewall::reach::Question;
+use crate::firewall::reach::ReachQuestion;
 use crate::firewall::routeros::{RouterRules, RouterService, Version};
 use crate::firewall::{Established, Forward, PacketHook, Rules};
 
@@ -71,10 +71,10 @@ impl Config {
     }
 
     /// Services to ask the model of the host about; those without ports hide nothing themselves.
-    pub(crate) fn questions(&self, hides: impl Fn(&Service) -> bool) -> Vec<Question> {
+    pub(crate) fn questions(&self, hides: impl Fn(&Service) -> bool) -> Vec<ReachQuestion> {
         let with_ports = self.services.iter().filter(|service| !service.ports.is_empty());
         with_ports
-            .map(|service| Question {
+            .map(|service| ReachQuestion {
                 service: service.name.to_string(),
                 ports: service.ports.clone(),
                 packet_hook: service.packet_hook,

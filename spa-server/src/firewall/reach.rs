@@ -14,7 +14,7 @@ use crate::domain::ports::ProtoPorts;
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize,
 )]
 #[serde(rename_all = "kebab-case")]
-pub enum Answer {
+pub enum ReachAnswer {
     /// It is so.
     Yes,
     /// It cannot be said, or not of everybody.
@@ -26,9 +26,9 @@ pub enum Answer {
 /// Answer, and what decides it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Verdict {
+pub struct ReachVerdict {
     /// The answer.
-    pub answer: Answer,
+    pub answer: ReachAnswer,
     /// What decides it, as a clause; of a doubt, what could not be read.
     pub why: String,
     /// Only the source decides: of a given one it can be said.
@@ -39,20 +39,20 @@ impl Reach {
     /// A stranger may reach it: it is not hidden, or that cannot be said.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
-        self.hidden.answer != Answer::Yes && !self.not_yet
+        self.hidden.answer != ReachAnswer::Yes && !self.not_yet
     }
 
     /// A grant opens nothing, whoever asks.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
-        self.reachable.answer == Answer::No && !self.unheard
+        self.reachable.answer == ReachAnswer::No && !self.unheard
     }
 }
 
-impl Verdict {
+impl ReachVerdict {
     /// An answer with what decides it.
     #[must_use]
-    pub fn new(answer: Answer, why: impl Into<String>) -> Self {
+    pub fn new(answer: ReachAnswer, why: impl Into<String>) -> Self {
         Self { answer, why: why.into(), by_source: false }
     }
 }
@@ -87,9 +87,9 @@ pub struct Reach {
     /// Family.
     pub family: IpFamily,
     /// No stranger reaches them.
-    pub hidden: Verdict,
+    pub hidden: ReachVerdict,
     /// Whoever has a grant does.
-    pub reachable: Verdict,
+    pub reachable: ReachVerdict,
     /// What to do about it, a command or a setting.
     pub remedy: Option<String>,
     /// It is not hidden before a client has opened it once.
@@ -102,7 +102,7 @@ pub struct Reach {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReachQuery {
     /// The services.
-    pub services: Vec<Question>,
+    pub services: Vec<ReachQuestion>,
     /// Source that asks; `None`: anybody, and sets of addresses are not looked up.
     pub source: Option<IpAddr>,
     /// A port that nobody listens on is not reachable.
@@ -111,7 +111,7 @@ pub struct ReachQuery {
 
 /// Service to ask about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
+pub struct ReachQuestion {
     /// Name of the service.
     pub service: String,
     /// Its ports as clients ask for them.

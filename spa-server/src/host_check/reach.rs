@@ -7,7 +7,7 @@ use crate::config::activated::Opened;
 use crate::config::{Config, Stages};
 use crate::domain::ports::PortRange;
 use crate::firewall::nftables::Nftables;
-use crate::firewall::reach::{Answer, Reach, ReachQuery};
+use crate::firewall::reach::{Reach, ReachAnswer, ReachQuery};
 use crate::firewall::{Firewall as _, FirewallError, Hide, Mode};
 
 /// Finds what a scan would see: hidden ports beside this host's closed ones.
@@ -112,18 +112,18 @@ fn describe(row: &Reach, about_hiding: bool) -> (Severity, String) {
         None => String::new(),
     };
     match (about_hiding, verdict.answer) {
-        (true, Answer::Yes) => (Severity::Ok, "hidden from strangers".to_owned()),
-        (false, Answer::Yes) => (Severity::Ok, "a grant opens it".to_owned()),
-        (true, Answer::No) if row.not_yet => (Severity::Note, format!("not hidden: {why}")),
-        (true, Answer::No) => (Severity::Error, format!("NOT hidden: {why}{}", remedy())),
-        (false, Answer::No) if row.unheard => (Severity::Note, why.clone()),
-        (false, Answer::No) => {
+        (true, ReachAnswer::Yes) => (Severity::Ok, "hidden from strangers".to_owned()),
+        (false, ReachAnswer::Yes) => (Severity::Ok, "a grant opens it".to_owned()),
+        (true, ReachAnswer::No) if row.not_yet => (Severity::Note, format!("not hidden: {why}")),
+        (true, ReachAnswer::No) => (Severity::Error, format!("NOT hidden: {why}{}", remedy())),
+        (false, ReachAnswer::No) if row.unheard => (Severity::Note, why.clone()),
+        (false, ReachAnswer::No) => {
             (Severity::Warning, format!("a grant does not open it: {why}{}", remedy()))
         }
-        (true, Answer::Undecided) => {
+        (true, ReachAnswer::Undecided) => {
             (Severity::Warning, format!("whether it is hidden cannot be said: {why}"))
         }
-        (false, Answer::Undecided) => {
+        (false, ReachAnswer::Undecided) => {
             let weight = if verdict.by_source { Severity::Note } else { Severity::Warning };
             (weight, format!("whether a grant opens it cannot be said: {why}"))
         }

@@ -31,7 +31,7 @@ fn answer() -> Value {
                 "prefix": 128, "ttl-s": 600, "left-s": 599, "used": 1
             },
             {
-                "grant": "g1", "client": "handler\u{1b}[2Jtop", "service": "web",
+                "grant": "g1", "client": "desk\u{1b}[2Jtop", "service": "web",
                 "source": "198.51.100.10", "prefix": 24, "ttl-s": 600, "left-s": 61, "used": null
             },
         ],
@@ -90,7 +90,7 @@ fn what_is_seen() {
     }
     let words = |at: usize| lines[at].split_whitespace().collect::<Vec<_>>();
     // A name cannot speak to the terminal; it is cut where its column ends.
-    assert!(lines[6].starts_with("> handler\\u{1b}[2J"), "{lines:#?}");
+    assert!(lines[6].starts_with("> desk\\u{1b}[2J"), "{lines:#?}");
     assert_eq!(words(6)[2..], ["web", "198.51.100.10/24", "1m1s", "-", "g1"], "{lines:#?}");
     assert_eq!(words(7), ["laptop", "ssh", "2001:db8:c::10", "9m59s", "1", "g2"]);
     assert_eq!(words(20), ["BANNED", "LEFT"]);
@@ -178,7 +178,7 @@ fn keys() {
     // On the first grant, then the second, then the ban, and no further.
     assert_eq!(state.key(Key::Unban), None);
     assert_eq!((state.key(Key::Close), state.asked.as_deref()), (None, Some("g1")));
-    assert!(screen(&state, 80, 24, true).0[23].starts_with("close g1 (handler"));
+    assert!(screen(&state, 80, 24, true).0[23].starts_with("close g1 (desk"));
     assert_eq!((state.key(Key::No), state.asked.as_deref()), (None, None));
     state.key(Key::Down);
     state.key(Key::Close);

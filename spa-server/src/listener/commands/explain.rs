@@ -11,7 +11,7 @@ use crate::control::rows::{Explained, KnockRow, RuleRow};
 use crate::domain::dates;
 use crate::engine::{KnockQuery, Says, Situation};
 use crate::firewall::Firewall as _;
-use crate::firewall::reach::Answer;
+use crate::firewall::reach::ReachAnswer;
 use crate::listener::firewall_access::FirewallAccess;
 use crate::listener::knock_server::KnockServer;
 
@@ -64,9 +64,9 @@ pub(in crate::listener) fn explain_knock(
     let ways = ways.into_iter().map(|way| RuleRow {
         rule: format!("way-{}", way.family).to_lowercase(),
         says: match way.reachable.answer {
-            Answer::Yes => Says::Yes,
-            Answer::No => Says::No,
-            Answer::Undecided => Says::Depends,
+            ReachAnswer::Yes => Says::Yes,
+            ReachAnswer::No => Says::No,
+            ReachAnswer::Undecided => Says::Depends,
         }
         .word()
         .to_owned(),

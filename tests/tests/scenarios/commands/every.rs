@@ -113,11 +113,11 @@ fn clients_come_and_go() {
     session.run(server, "invite --revoke phone --json");
     session.run(server, "invitations --json");
     session.run(server, "client list");
-    let handler = Client::enrolled(&net.client, server, "handler", &["ssh"]);
-    let rotated = handler.command("spa").args(["rotate", "server"]).output().unwrap();
+    let desk = Client::enrolled(&net.client, server, "desk", &["ssh"]);
+    let rotated = desk.command("spa").args(["rotate", "server"]).output().unwrap();
     assert!(rotated.status.success(), "{rotated:?}");
-    session.run(server, "client undo handler");
-    session.run(server, "client undo handler");
+    session.run(server, "client undo desk");
+    session.run(server, "client undo desk");
     session.end("server-clients");
 }
 

@@ -4,7 +4,7 @@
 use super::legacy::uses_legacy_filter;
 use super::packet::Packet;
 use super::rules::ForeignRules;
-use super::walk::End;
+use super::walk::ChainEnd;
 use crate::domain::ports::Protocol;
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
 use crate::firewall::nftables::abi;
@@ -27,7 +27,7 @@ pub(in crate::firewall::nftables) fn look_of_closed_ports(
         });
         // For a packet that nobody expects: no rule is meant for it of which we do not know.
         let mut walks = bases.map(|base| foreign.walk(base, packet));
-        walks.any(|walk| walk.usual_end().is_some_and(|end| end.end == End::Drops))
+        walks.any(|walk| walk.usual_end().is_some_and(|end| end.end == ChainEnd::Drops))
     };
     // What cannot be read is most often a default drop.
     let silent = uses_legacy_filter() || packets.iter().all(is_silent);

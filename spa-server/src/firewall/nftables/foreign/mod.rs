@@ -6,19 +6,21 @@
 
 mod advice;
 mod closed_ports;
-mod judge;
+mod hidden;
 mod judged;
 mod legacy;
 mod model;
 mod obstacles;
 mod packet;
 mod reach;
+mod reachable;
 mod registers;
 mod rules;
 mod run;
 mod sample;
 mod sets;
 mod step;
+mod view;
 mod walk;
 mod way;
 mod xtables;

@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 
 use super::legacy::list_legacy_tables;
-use super::packet::{Device, Packet, Place};
+use super::packet::{Device, FlowPlace, Packet};
 use super::rules::ForeignRules;
 use crate::domain::ports::Protocol;
 use crate::firewall::FirewallError;
@@ -79,7 +79,7 @@ fn read_foreign(
             let device = Device { index: 0, name: String::new(), leads_back: false };
             packet.incoming = Some(device.clone());
             let answer = Packet {
-                place: Place::Answer,
+                place: FlowPlace::Answer,
                 incoming: None,
                 outgoing: Some(device),
                 ..packet.clone()

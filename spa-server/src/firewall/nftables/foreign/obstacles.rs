@@ -8,7 +8,7 @@ use super::model::HostModel;
 use super::rules::ForeignRules;
 use super::way::Stop;
 use crate::domain::ports::{PortRange, ProtoPorts, Protocol, merge_ports};
-use crate::firewall::reach::{Answer, Question};
+use crate::firewall::reach::{ReachAnswer, ReachQuestion};
 use crate::firewall::{Forward, Obstacle, PacketHook, Rules};
 
 /// Ports that the kernel gives to this host's own clients, both families, and exceptions from it.
@@ -18,8 +18,8 @@ const RESERVED_PORTS_FILE: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
 const FORWARDING_SWITCHES: [&str; 2] = ["ipv4/ip_forward", "ipv6/conf/all/forwarding"];
 
 /// Ports of rules to ask about, each for itself. Without rules, ssh stands for what we protect.
-pub(in crate::firewall::nftables) fn list_questions(rules: Option<&Rules>) -> Vec<Question> {
-    let ask = |ports: ProtoPorts, packet_hook, to| Question {
+pub(in crate::firewall::nftables) fn list_questions(rules: Option<&Rules>) -> Vec<ReachQuestion> {
+    let ask = |ports: ProtoPorts, packet_hook, to| ReachQuestion {
         service: ports.to_string(),
         ports: vec![ports],
         packet_hook,
@@ -36,7 +36,8 @@ pub(in crate::firewall::nftables) fn list_questions(rules: Option<&Rules>) -> Ve
     let behind = behind.iter().flat_map(|Forward { ports, to, .. }| {
         ports.iter().map(|ports| ask(*ports, PacketHook::Forward, *to))
     });
-    let here: Vec<Question> = here.filter(|question| !question.ports.iter().all(sent_on)).collect();
+    let here: Vec<ReachQuestion> =
+        here.filter(|question| !question.ports.iter().all(sent_on)).collect();
     here.into_iter().chain(behind).collect()
 }
 
@@ -44,7 +45,7 @@ pub(in crate::firewall::nftables) fn list_questions(rules: Option<&Rules>) -> Ve
 pub(in crate::firewall::nftables) fn list_obstacles(
     model: &HostModel,
     rules: Option<&Rules>,
-    questions: &[Question],
+    questions: &[ReachQuestion],
 ) -> Vec<Obstacle> {
     let none = Rules::default();
     let mut blocked = Grouped::default();
@@ -55,7 +56,7 @@ pub(in crate::firewall::nftables) fn list_obstacles(
         let inner = question.to.and_then(|to| to.port).map(PortRange::one);
         let ports = &ProtoPorts { range: inner.unwrap_or(asked.range), ..*asked };
         for (_, hidden, reachable) in model.judge(rules.unwrap_or(&none), question) {
-            if hidden.answer == Answer::No
+            if hidden.answer == ReachAnswer::No
                 && rules.is_some()
                 && let Some(stop) = hidden.stop
             {
@@ -64,7 +65,7 @@ pub(in crate::firewall::nftables) fn list_obstacles(
             // For most sources, or for all.
             let drops = |judged: &Judged| {
                 judged.stop.as_ref().is_some_and(|stop| {
-                    judged.answer == Answer::No || (judged.by_source && stop.doubt.is_none())
+                    judged.answer == ReachAnswer::No || (judged.by_source && stop.doubt.is_none())
                 })
             };
             if drops(&reachable)

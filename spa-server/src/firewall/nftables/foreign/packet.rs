@@ -52,7 +52,7 @@ pub(super) fn known_bytes(bytes: &[u8]) -> Vec<Byte> {
 
 /// Place of a packet within its flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum FlowPlace {
     /// The first packet from the client.
     First,
     /// The answer to it.
@@ -80,7 +80,7 @@ pub(super) struct Packet {
     /// TCP or UDP.
     pub(super) protocol: Protocol,
     /// Place within the flow.
-    pub(super) place: Place,
+    pub(super) place: FlowPlace,
     /// Address of the client; `None`: anybody's.
     pub(super) client: Option<IpAddr>,
     /// Address that the client sends to; of another's NAT, the one that it made.
@@ -180,7 +180,7 @@ impl Packet {
     fn load_ct(&self, key: u32) -> Vec<Byte> {
         match key {
             ct::STATE => known_bytes(&self.state().to_ne_bytes()),
-            ct::FLOW_DIRECTION => known_bytes(&[u8::from(self.place == Place::Answer)]),
+            ct::FLOW_DIRECTION => known_bytes(&[u8::from(self.place == FlowPlace::Answer)]),
             ct::STATUS => {
                 let mut status = vec![UNREAD; 4];
                 let wanted = ct::DST_NAT.to_ne_bytes();
@@ -199,7 +199,7 @@ impl Packet {
         match self {
             Self { tracked: false, .. } => ct::UNTRACKED,
             Self { past_conntrack: false, .. } => ct::INVALID,
-            Self { place: Place::First, .. } | Self { known_flow: false, .. } => ct::NEW,
+            Self { place: FlowPlace::First, .. } | Self { known_flow: false, .. } => ct::NEW,
             _ => ct::ESTABLISHED,
         }
     }
@@ -223,8 +223,8 @@ impl Packet {
         let client = address(self.client, Doubt::Source);
         let server = address(self.server, Doubt::Unread);
         let addresses = match self.place {
-            Place::Answer => [server, client].concat(),
-            Place::First | Place::Later => [client, server].concat(),
+            FlowPlace::Answer => [server, client].concat(),
+            FlowPlace::First | FlowPlace::Later => [client, server].concat(),
         };
         let mut header = Vec::new();
         if self.family == abi::NFPROTO_IPV4 {
@@ -250,15 +250,15 @@ impl Packet {
         };
         let of_client = vec![Byte::unknown(Doubt::Source); 2];
         let mut header = match self.place {
-            Place::Answer => [port, of_client].concat(),
-            Place::First | Place::Later => [of_client, port].concat(),
+            FlowPlace::Answer => [port, of_client].concat(),
+            FlowPlace::First | FlowPlace::Later => [of_client, port].concat(),
         };
         if self.protocol == Protocol::Tcp {
             header.resize(TCP_FLAGS as usize, UNREAD);
             header.push(match self.place {
-                Place::First => TCP_SYN.into(),
-                Place::Answer => (TCP_SYN | TCP_ACK).into(),
-                Place::Later => Byte::partly(TCP_ACK, TCP_SYN | TCP_ACK),
+                FlowPlace::First => TCP_SYN.into(),
+                FlowPlace::Answer => (TCP_SYN | TCP_ACK).into(),
+                FlowPlace::Later => Byte::partly(TCP_ACK, TCP_SYN | TCP_ACK),
             });
         }
         header
@@ -276,7 +276,7 @@ impl Packet {
         Self {
             family,
             protocol,
-            place: Place::First,
+            place: FlowPlace::First,
             client: None,
             server: None,
             own: Some(true),

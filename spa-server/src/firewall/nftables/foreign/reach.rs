@@ -2,12 +2,12 @@
 //! at every hook, translations, forwarding, our own rules, and who listens. It is built once and
 //! answers for each service; what cannot be read is said, and counts for neither answer.
 
-use super::judge::View;
 use super::judged::Judged;
 use super::model::HostModel;
+use super::view::View;
 use crate::domain::ports::{PortRange, ProtoPorts};
 use crate::firewall::Rules;
-use crate::firewall::reach::{Answer, IpFamily, Question, Reach};
+use crate::firewall::reach::{IpFamily, Reach, ReachAnswer, ReachQuestion};
 
 impl HostModel {
     /// Answers for a service, for each family of which this host has an address; of both while it
@@ -15,7 +15,7 @@ impl HostModel {
     pub(super) fn judge(
         &self,
         rules: &Rules,
-        question: &Question,
+        question: &ReachQuestion,
     ) -> Vec<(IpFamily, Judged, Judged)> {
         let families = [(IpFamily::Ipv4, true), (IpFamily::Ipv6, false)];
         let asked = families.into_iter().filter(|(_, v4)| {
@@ -35,7 +35,7 @@ impl HostModel {
     pub(in crate::firewall::nftables) fn answer(
         &self,
         rules: &Rules,
-        question: &Question,
+        question: &ReachQuestion,
     ) -> Vec<Reach> {
         let row = |(family, hidden, reachable): (IpFamily, Judged, Judged)| Reach {
             service: question.service.clone(),
@@ -51,14 +51,14 @@ impl HostModel {
 
     fn find_remedy(
         &self,
-        question: &Question,
+        question: &ReachQuestion,
         hidden: &Judged,
         reachable: &Judged,
     ) -> Option<String> {
-        if hidden.answer == Answer::No && hidden.stop.is_some() {
+        if hidden.answer == ReachAnswer::No && hidden.stop.is_some() {
             return Some("write hook = \"forward\" in it, with [firewall] interfaces".to_owned());
         }
-        let stop = reachable.stop.as_ref().filter(|_| reachable.answer == Answer::No)?;
+        let stop = reachable.stop.as_ref().filter(|_| reachable.answer == ReachAnswer::No)?;
         let asked = question.ports.first()?;
         let inner = question.to.and_then(|to| to.port).map(PortRange::one);
         let ports = ProtoPorts { range: inner.unwrap_or(asked.range), ..*asked };

@@ -19,7 +19,7 @@ pub(super) enum MapValue {
 
 /// Element: the key, or with an end the first of an inclusive interval.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
+struct SetEntry {
     first: Vec<u8>,
     last: Option<Vec<u8>>,
     value: Option<MapValue>,
@@ -28,7 +28,7 @@ struct Entry {
 /// Set or map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ForeignSet {
-    entries: Vec<Entry>,
+    entries: Vec<SetEntry>,
     /// Value of the element `*`, which stands for every other key.
     catch_all: Option<Option<MapValue>>,
     /// Lengths of the parts of a concatenation, bytes, each padded to four.
@@ -38,7 +38,7 @@ pub(super) struct ForeignSet {
 }
 
 /// What a look-up finds: whether the key is there, and the value for each element that may be it.
-pub(super) struct Found<'s> {
+pub(super) struct LookUp<'s> {
     /// Whether the key is in the set.
     pub(super) truth: Truth,
     /// Values of the elements that it may be.
@@ -59,13 +59,13 @@ impl ForeignSet {
     }
 
     /// Looks a key up.
-    pub(super) fn find(&self, key: &[Byte]) -> Found<'_> {
+    pub(super) fn find(&self, key: &[Byte]) -> LookUp<'_> {
         let (mut doubt, mut values) = (None, Vec::new());
         for entry in &self.entries {
             match self.matches(entry, key) {
                 Truth::Fails => {}
                 Truth::Holds => {
-                    return Found { truth: Truth::Holds, values: vec![entry.value.as_ref()] };
+                    return LookUp { truth: Truth::Holds, values: vec![entry.value.as_ref()] };
                 }
                 Truth::Doubted(why) => {
                     doubt = doubt.max(Some(why));
@@ -75,12 +75,12 @@ impl ForeignSet {
         }
         if let Some(value) = &self.catch_all {
             values.push(value.as_ref());
-            return Found { truth: Truth::Holds, values };
+            return LookUp { truth: Truth::Holds, values };
         }
-        Found { truth: doubt.map_or(Truth::Fails, Truth::Doubted), values }
+        LookUp { truth: doubt.map_or(Truth::Fails, Truth::Doubted), values }
     }
 
-    fn matches(&self, entry: &Entry, key: &[Byte]) -> Truth {
+    fn matches(&self, entry: &SetEntry, key: &[Byte]) -> Truth {
         let Some(last) = &entry.last else { return equals(key, &entry.first) };
         let whole = [key.len()];
         let fields: &[usize] = if self.fields.is_empty() { &whole } else { &self.fields };
@@ -178,23 +178,23 @@ pub(super) fn read_set(
         join_intervals(starts)
     } else {
         let entry =
-            |start: Start| Entry { first: start.first, last: start.last, value: start.value };
+            |start: Start| SetEntry { first: start.first, last: start.last, value: start.value };
         starts.into_iter().map(entry).collect()
     };
     Ok(set)
 }
 
 /// Makes inclusive intervals of starts and ends.
-fn join_intervals(mut starts: Vec<Start>) -> Vec<Entry> {
+fn join_intervals(mut starts: Vec<Start>) -> Vec<SetEntry> {
     // An end at the value of a start belongs to the interval before.
     starts.sort_by(|a, b| (&a.first, !a.ends).cmp(&(&b.first, !b.ends)));
-    let mut out: Vec<Entry> = Vec::new();
+    let mut out: Vec<SetEntry> = Vec::new();
     let mut open: Option<Start> = None;
-    let close = |open: &mut Option<Start>, end: Option<&[u8]>, out: &mut Vec<Entry>| {
+    let close = |open: &mut Option<Start>, end: Option<&[u8]>, out: &mut Vec<SetEntry>| {
         if let Some(start) = open.take() {
             let all_ones = || vec![0xff; start.first.len()];
             let last = end.map_or_else(all_ones, value_before);
-            out.push(Entry { last: Some(last), first: start.first, value: start.value });
+            out.push(SetEntry { last: Some(last), first: start.first, value: start.value });
         }
     };
     for start in starts {

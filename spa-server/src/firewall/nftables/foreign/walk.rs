@@ -48,7 +48,7 @@ pub(super) struct Doubted {
 
 /// End of a packet in a base chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum ChainEnd {
     /// The next chain has it.
     Passes,
     /// It is gone without a word.
@@ -65,7 +65,7 @@ pub(super) enum End {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct WalkEnd {
     /// The end.
-    pub(super) end: End,
+    pub(super) end: ChainEnd,
     /// Rule or policy that decides it.
     pub(super) by: RuleLocation,
     /// Set when it comes only if a rule matches of which we do not know.
@@ -95,12 +95,16 @@ impl ForeignRules {
         let mut walk = Walk { steps: MAX_STEPS, ..Walk::default() };
         let falls = self.walk_chain(&base.name, packet, MAX_JUMPS, None, &mut walk);
         if let Falls::Yes(doubt) = falls {
-            let end = if base.drops { End::Drops } else { End::Passes };
+            let end = if base.drops { ChainEnd::Drops } else { ChainEnd::Passes };
             walk.push(end, RuleLocation { chain: base.name.clone(), handle: None }, doubt);
         }
         if walk.truncated {
             let by = RuleLocation { chain: base.name.clone(), handle: None };
-            walk.ends.push(WalkEnd { end: End::HandsOver(TOO_LONG.to_owned()), by, doubt: None });
+            walk.ends.push(WalkEnd {
+                end: ChainEnd::HandsOver(TOO_LONG.to_owned()),
+                by,
+                doubt: None,
+            });
         }
         walk
     }
@@ -135,23 +139,23 @@ impl ForeignRules {
             for step in run.steps {
                 let (to, returns) = match step {
                     Step::Decides(RuleVerdict::Accept) => {
-                        walk.push(End::Passes, here(), why.clone());
+                        walk.push(ChainEnd::Passes, here(), why.clone());
                         continue;
                     }
                     Step::Decides(RuleVerdict::Drop) => {
-                        walk.push(End::Drops, here(), why.clone());
+                        walk.push(ChainEnd::Drops, here(), why.clone());
                         continue;
                     }
                     Step::Refuses => {
-                        walk.push(End::Refuses, here(), why.clone());
+                        walk.push(ChainEnd::Refuses, here(), why.clone());
                         continue;
                     }
                     Step::Translates(to) => {
-                        walk.push(End::Translates(to), here(), why.clone());
+                        walk.push(ChainEnd::Translates(to), here(), why.clone());
                         continue;
                     }
                     Step::HandsOver(to) => {
-                        walk.push(End::HandsOver(to), here(), why.clone());
+                        walk.push(ChainEnd::HandsOver(to), here(), why.clone());
                         continue;
                     }
                     Step::Decides(RuleVerdict::Continue) => {
@@ -194,7 +198,7 @@ impl ForeignRules {
 }
 
 impl Walk {
-    fn push(&mut self, end: End, by: RuleLocation, doubt: Option<Doubted>) {
+    fn push(&mut self, end: ChainEnd, by: RuleLocation, doubt: Option<Doubted>) {
         let known = |kept: &WalkEnd| kept.end == end && kept.doubt.is_some() == doubt.is_some();
         if self.ends.iter().any(known) {
             return;

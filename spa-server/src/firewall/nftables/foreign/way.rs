@@ -1,9 +1,9 @@
 //! The way of a packet through the hooks of other people, from the card to the socket.
 
-use super::packet::{Packet, Place};
+use super::packet::{FlowPlace, Packet};
 use super::rules::{BaseChain, ForeignRules, ObjectName};
 use super::step::NewDestination;
-use super::walk::{Doubted, End, RuleLocation, graver};
+use super::walk::{ChainEnd, Doubted, RuleLocation, graver};
 use crate::firewall::host_network::HostNetwork;
 use crate::firewall::nftables::abi;
 
@@ -12,7 +12,7 @@ const MAX_COURSES: usize = 16;
 
 /// Hook of a packet's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hook {
+pub(super) enum HookPoint {
     /// Of the device that it comes in by, and of the bridge that this is.
     Ingress,
     Prerouting,
@@ -25,7 +25,7 @@ pub(super) enum Hook {
 }
 
 /// What the ways of packets go through.
-pub(super) struct Host<'h> {
+pub(super) struct HostRules<'h> {
     /// Other people's rules.
     pub(super) foreign: &'h ForeignRules,
     /// Interfaces, addresses and routes.
@@ -75,7 +75,13 @@ impl Trip {
     }
 
     /// Takes it through a hook, as far as the chains with priorities from `first` to `last`.
-    pub(super) fn pass_between(&mut self, host: &Host<'_>, hook: Hook, first: i32, last: i32) {
+    pub(super) fn pass_between(
+        &mut self,
+        host: &HostRules<'_>,
+        hook: HookPoint,
+        first: i32,
+        last: i32,
+    ) {
         let within = |base: &&BaseChain| (first..=last).contains(&base.priority);
         for base in host.foreign.base_chains.iter().filter(within) {
             for course in std::mem::take(&mut self.courses) {
@@ -87,20 +93,26 @@ impl Trip {
             }
         }
         for course in &mut self.courses {
-            course.packet.past_conntrack |= hook != Hook::Ingress;
+            course.packet.past_conntrack |= hook != HookPoint::Ingress;
         }
     }
 
     /// Takes it through a whole hook.
-    pub(super) fn pass(&mut self, host: &Host<'_>, hook: Hook) {
+    pub(super) fn pass(&mut self, host: &HostRules<'_>, hook: HookPoint) {
         self.pass_between(host, hook, i32::MIN, i32::MAX);
     }
 
-    fn pass_chain(&mut self, host: &Host<'_>, hook: Hook, base: &BaseChain, course: Course) {
+    fn pass_chain(
+        &mut self,
+        host: &HostRules<'_>,
+        hook: HookPoint,
+        base: &BaseChain,
+        course: Course,
+    ) {
         let Course { mut packet, doubt, translated_by } = course;
         packet.past_conntrack = match hook {
-            Hook::Ingress => false,
-            Hook::Prerouting | Hook::Output => base.priority > abi::CONNTRACK_PRIORITY,
+            HookPoint::Ingress => false,
+            HookPoint::Prerouting | HookPoint::Output => base.priority > abi::CONNTRACK_PRIORITY,
             _ => true,
         };
         let walk = host.foreign.walk(base, &packet);
@@ -114,17 +126,17 @@ impl Trip {
                 doubt: doubt.clone(),
             };
             match end.end {
-                End::Passes => {
+                ChainEnd::Passes => {
                     let (packet, translated_by) = (packet.clone(), translated_by.clone());
                     self.courses.push(Course { packet, doubt, translated_by });
                 }
-                End::Translates(to) => {
+                ChainEnd::Translates(to) => {
                     let packet = host.translate(packet.clone(), to);
                     let translated_by = Some((base.name.clone(), end.by.clone()));
                     self.courses.push(Course { packet, doubt, translated_by });
                 }
-                End::Drops | End::Refuses => self.stops.push(stop(None)),
-                End::HandsOver(to) => self.stops.push(stop(Some(to))),
+                ChainEnd::Drops | ChainEnd::Refuses => self.stops.push(stop(None)),
+                ChainEnd::HandsOver(to) => self.stops.push(stop(Some(to))),
             }
         }
         if self.courses.len() > MAX_COURSES {
@@ -139,27 +151,28 @@ impl Trip {
     }
 }
 
-impl Host<'_> {
+impl HostRules<'_> {
     /// Tells whether a chain sees a packet at a hook.
-    fn meets(&self, base: &BaseChain, hook: Hook, packet: &Packet) -> bool {
+    fn meets(&self, base: &BaseChain, hook: HookPoint, packet: &Packet) -> bool {
         // Of a flow that conntrack knows, and once a translation is made, no other is asked for.
-        if base.translates && (packet.place != Place::First || packet.translated || !packet.tracked)
+        if base.translates
+            && (packet.place != FlowPlace::First || packet.translated || !packet.tracked)
         {
             return false;
         }
         let number = match hook {
-            Hook::Ingress => return self.meets_device(base, packet),
-            Hook::Egress => {
+            HookPoint::Ingress => return self.meets_device(base, packet),
+            HookPoint::Egress => {
                 let device = packet.outgoing.as_ref().map(|device| &device.name);
                 return base.name.family == abi::NFPROTO_NETDEV
                     && base.hook == abi::HOOK_NETDEV_EGRESS
                     && device.is_none_or(|device| base.devices.contains(device));
             }
-            Hook::Prerouting => abi::HOOK_PREROUTING,
-            Hook::Input => abi::HOOK_INPUT,
-            Hook::Forward => abi::HOOK_FORWARD,
-            Hook::Output => abi::HOOK_OUTPUT,
-            Hook::Postrouting => abi::HOOK_POSTROUTING,
+            HookPoint::Prerouting => abi::HOOK_PREROUTING,
+            HookPoint::Input => abi::HOOK_INPUT,
+            HookPoint::Forward => abi::HOOK_FORWARD,
+            HookPoint::Output => abi::HOOK_OUTPUT,
+            HookPoint::Postrouting => abi::HOOK_POSTROUTING,
         };
         let family = [abi::NFPROTO_INET, packet.family].contains(&base.name.family);
         family && base.hook == number

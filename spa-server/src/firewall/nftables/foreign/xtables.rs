@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::packet::{Doubt, Packet, Place};
+use super::packet::{Doubt, FlowPlace, Packet};
 use super::registers::Truth;
 use super::step::{NewDestination, Step};
 use crate::firewall::nftables::abi::{self, ct};
@@ -112,7 +112,7 @@ fn match_address_type(info: &[u8], packet: &Packet) -> Option<bool> {
 /// Flags u8 | count u8 | 15 ports u16 | 15 marks u8 that the next one ends a range | inverted u8.
 fn match_ports(info: &[u8], packet: &Packet) -> Option<bool> {
     let (kind, count) = (*info.first()?, usize::from(*info.get(1)?));
-    if kind != MULTIPORT_DESTINATION || packet.place == Place::Answer {
+    if kind != MULTIPORT_DESTINATION || packet.place == FlowPlace::Answer {
         return None;
     }
     let port = packet.port?;
@@ -137,7 +137,7 @@ fn match_transport(name: &str, info: &[u8], packet: &Packet) -> Option<bool> {
     let inverted = *(if name == "tcp" { rest.get(3)? } else { rest.first()? });
     let plain = name == "udp" || matches!(rest, [0, 0, ..]);
     let any_source = (read_u16(info, 0)?, read_u16(info, 2)?) == (0, u16::MAX);
-    if !plain || inverted != 0 || !any_source || packet.place == Place::Answer {
+    if !plain || inverted != 0 || !any_source || packet.place == FlowPlace::Answer {
         return None;
     }
     Some((read_u16(info, 4)?..=read_u16(info, 6)?).contains(&packet.port?))
