@@ -39,6 +39,18 @@ must env XDG_CONFIG_HOME=/root/client spa host add "$line" --name here
 must as_spa spa-server check
 ok "$(tail -n 1 "$out")"
 
+step "check looks with the unit's eyes"
+grep -q 'spa-server.service reaches its files' "$out" || fail "$(cat "$out")"
+drop_in=/etc/systemd/system/spa-server.service.d/test.conf
+mkdir -p "${drop_in%/*}"
+printf '[Service]\nReadOnlyPaths=/var/lib/spa\n' >$drop_in
+as_spa spa-server check >"$out" 2>&1 && fail "$(cat "$out")"
+grep -q 'ReadOnlyPaths=/var/lib/spa makes it read-only' "$out" || fail "$(cat "$out")"
+must systemctl daemon-reload
+systemctl start spa-server.service >"$out" 2>&1 && fail "it starts with a store that is read-only"
+rm -r "${drop_in%/*}"
+ok "told beforehand what systemd then says"
+
 step "The unit starts and says so"
 must systemctl daemon-reload
 must systemctl start spa-server.service

@@ -87,8 +87,8 @@ impl CheckReport {
         };
         let now_ms = UnixMillis::now().as_millis();
         let live = loaded.as_ref().ok().filter(|_| live);
-        let live =
-            live.map(|loaded| host_check::check_host(&loaded.config, &loaded.clients, now_ms));
+        let live = live
+            .map(|loaded| host_check::check_host(path, &loaded.config, &loaded.clients, now_ms));
         let file = mask_secrets(&path.display().to_string()).into_owned();
         Self { file, loaded, key, live }
     }

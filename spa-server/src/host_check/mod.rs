@@ -17,10 +17,12 @@ mod second_server;
 mod session;
 mod ssh;
 mod ssh_ports;
+mod unit;
 
 use std::fmt;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use serde::Serialize;
 use spa_keys::{Finding, Place, Severity};
@@ -60,6 +62,8 @@ pub enum HostSubject {
     Interface,
     /// Files with secrets.
     File,
+    /// The unit that runs the server.
+    Unit,
 }
 
 impl fmt::Display for HostSubject {
@@ -83,10 +87,10 @@ pub struct HostReport {
     pub reach: Vec<Reach>,
 }
 
-/// Looks at this host with the eyes of a configuration and its clients; `now_ms` is Unix
-/// milliseconds.
+/// Looks at this host with the eyes of a configuration, read from `path`, and its clients; `now_ms`
+/// is Unix milliseconds.
 #[must_use]
-pub fn check_host(config: &Config, clients: &[Client], now_ms: u64) -> HostReport {
+pub fn check_host(path: &Path, config: &Config, clients: &[Client], now_ms: u64) -> HostReport {
     let (sockets, errors) = read_sockets();
     let unread =
         |error| HostFinding::new(Severity::Unknown, HostSubject::Service, format!("{error}"));
@@ -129,7 +133,8 @@ pub fn check_host(config: &Config, clients: &[Client], now_ms: u64) -> HostRepor
     };
     let mut found = ssh::check_ssh(&host, &asks);
     found.extend(named.findings());
-    found.extend(files::check_files(config));
+    let by_unit = unit::check_unit(path, config);
+    found.extend(by_unit.unwrap_or_else(|| files::check_files(config)));
     found.extend(files::find_leftovers(config));
     found.extend(table_without_server(config));
     let mut rows = Vec::new();

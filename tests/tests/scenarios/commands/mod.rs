@@ -17,6 +17,7 @@ mod snapshots;
 mod sshd;
 mod status;
 mod stopped;
+mod unit;
 mod verdicts;
 
 use std::fs;
