@@ -44,11 +44,13 @@ pub(super) fn parse_interface(text: &str) -> Result<String, ValueError> {
         || text == "."
         || text == ".."
     {
-        Err(format!(
-            "`{}` is not the name of an interface: write it as `ip link` shows it",
-            text.escape_debug()
-        )
-        .into())
+        let card = text.split(':').next().unwrap_or_default().escape_debug();
+        let what = match text.chars().find(|c| ":*".contains(*c)) {
+            Some(':') => format!("a label of an address on {card}; packets come in by {card}"),
+            Some(_) => "a pattern; name each interface".to_owned(),
+            None => "not the name of an interface".to_owned(),
+        };
+        Err(format!("`{}` is {what}: write it as `ip link` shows it", text.escape_debug()).into())
     } else {
         Ok(text.to_owned())
     }

@@ -41,6 +41,8 @@ pub(crate) struct Link {
     pub(crate) index: u32,
     /// Name.
     pub(crate) name: String,
+    /// Other names, which no rule matches.
+    pub(crate) other_names: Vec<String>,
     /// Kind, as `ip -details link` names it; empty: a card.
     pub(crate) kind: String,
     /// It is set up.
@@ -265,8 +267,13 @@ fn parse_link(body: &[u8]) -> Option<Link> {
     // The other end of a veth, or an interface of another network namespace, lies not below.
     let elsewhere = kind == VETH || attribute(attributes, libc::IFLA_LINK_NETNSID).is_some();
     let xdp = attribute(attributes, XDP).and_then(|xdp| attribute(xdp, XDP_ATTACHED));
+    let others = attribute(attributes, libc::IFLA_PROP_LIST).unwrap_or_default();
+    let others = split_attributes(others)
+        .filter(|(kind, _)| kind & ATTRIBUTE_TYPE == libc::IFLA_ALT_IFNAME)
+        .filter_map(|(_, value)| read_text(value));
     Some(Link {
         index: read_u32(header.get(4..)?)?,
+        other_names: others.collect(),
         name: attribute(attributes, libc::IFLA_IFNAME).and_then(read_text)?,
         kind,
         up: flags & libc::IFF_UP != 0,

@@ -7,7 +7,7 @@ use spa_keys::Severity;
 
 use super::{HostFinding, HostSubject};
 use crate::config::Config;
-use crate::firewall::host_network::HostNetwork;
+use crate::firewall::host_network::{HostNetwork, Link};
 
 /// List of the configuration that names interfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,20 @@ impl fmt::Display for UselessName {
     }
 }
 
+/// Why a rule with this name matches nothing.
+fn describe_absent(network: &HostNetwork, name: &str) -> String {
+    let has_it = |link: &&Link| link.other_names.iter().any(|other| other == name);
+    match network.links().find(has_it) {
+        Some(link) => {
+            format!("is another name of {0}, which rules do not know: write \"{0}\"", link.name)
+        }
+        None if name.ends_with('+') => {
+            "does not exist, and no pattern is taken: name each interface".to_owned()
+        }
+        None => "does not exist".to_owned(),
+    }
+}
+
 /// State of both lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NamedInterfaces {
@@ -69,7 +83,7 @@ impl NamedInterfaces {
     pub(crate) fn look(config: &Config) -> io::Result<Self> {
         let network = HostNetwork::read()?;
         let why = |name: &str| match network.find(name) {
-            None => Some("does not exist".to_owned()),
+            None => Some(describe_absent(&network, name)),
             Some(link) if link.loopback => {
                 Some("is loopback, where no stranger comes in".to_owned())
             }

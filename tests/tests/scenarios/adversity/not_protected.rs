@@ -122,3 +122,25 @@ fn h1_a_capture_that_hears_nowhere_is_named() {
         told()
     );
 }
+
+/// Names that people write, and by which no rule matches.
+#[test]
+fn h1_other_names_of_an_interface_are_told_with_the_right_one() {
+    need_namespaces!();
+    let net = lan();
+    net.server.ip(&["link property add dev eth0 altname enp0s3long"]);
+    let scene =
+        Scene::ready(&net.server, &net.client, &named("firewall", "[\"enp0s3long\"]"), &["ssh"]);
+    let words = ["event=not-protected", "interface=enp0s3long", "is another name of eth0"];
+    scene.server.wait_log(&words);
+    for (name, words) in [
+        ("enp0s3long", "`enp0s3long` is another name of eth0, which rules do not know: write"),
+        ("eth+", "`eth+` does not exist, and no pattern is taken"),
+        ("eth0:0", "`eth0:0` is a label of an address on eth0; packets come in by eth0"),
+        ("eth*", "`eth*` is a pattern; name each interface"),
+    ] {
+        scene.server.configure(&named("firewall", &format!("[\"{name}\"]")));
+        let (code, text) = checked(&scene.server);
+        assert!(code == Some(78) && text.contains(words), "{name}: {code:?}: {text}");
+    }
+}
