@@ -13,6 +13,7 @@ use spa_proto::Op;
 use super::renew::renew_if_asked;
 use super::stdio;
 use crate::cli::ConnectArgs;
+use crate::hold;
 use crate::knock::{Job, Outcome, spawn_job};
 use crate::plan::Plan;
 use crate::report::{self, Progress};
@@ -58,7 +59,8 @@ pub(crate) fn run_connect(args: &ConnectArgs) -> Result<u8, Failure> {
         // Beside the connection: when that ends first, the next knock goes on.
         std::thread::scope(|scope| {
             scope.spawn(|| renew_if_asked(&plan, &outcomes, &args.options));
-            stdio::forward_stdio(&stream)
+            // The last outcome is that of the connection.
+            hold::follow_moves(&plan, outcomes.last(), || stdio::forward_stdio(&stream))
         })?;
     }
     Ok(exit::OK)

@@ -36,11 +36,13 @@ pub(super) struct HeldService {
     retired: bool,
     /// Set when it was open, or a knock for it was given up before its answer.
     maybe_open: bool,
+    /// It is opened anew where this machine moves, and never only because time passes.
+    follows: bool,
 }
 
 impl HeldService {
     /// Makes it from what `open` has reached; nothing when the plan does not know its address.
-    pub(super) fn new(plan: &Plan, outcome: Outcome) -> Option<Self> {
+    pub(super) fn new(plan: &Plan, outcome: &Outcome) -> Option<Self> {
         let address =
             plan.addresses.iter().copied().find(|address| address.ip() == outcome.address)?;
         let mut held = Self {
@@ -53,9 +55,18 @@ impl HeldService {
             open_for: None,
             retired: false,
             maybe_open: false,
+            follows: false,
         };
         held.schedule.knock_started(outcome.at);
-        held.update_state(plan, &outcome);
+        held.update_state(plan, outcome);
+        Some(held)
+    }
+
+    /// The same of what a connection goes through; nothing when no grant lets it in.
+    pub(super) fn following(plan: &Plan, outcome: &Outcome) -> Option<Self> {
+        let mut held = Self::new(plan, outcome).filter(|held| held.open_from.is_some())?;
+        held.follows = true;
+        held.schedule.wait_for_change();
         Some(held)
     }
 
@@ -71,6 +82,7 @@ impl HeldService {
             open_for: None,
             retired: false,
             maybe_open: false,
+            follows: false,
         };
         held.schedule.network_changed(now, true);
         held
@@ -132,7 +144,9 @@ impl HeldService {
         let source = self.find_source();
         if source.is_some() {
             let moved = source != self.local;
-            self.schedule.network_changed(now, moved);
+            if moved || !self.follows {
+                self.schedule.network_changed(now, moved);
+            }
             if moved {
                 self.abandon_knock();
             }
@@ -141,6 +155,9 @@ impl HeldService {
 
     /// Handles the end of a sleep of the machine or of this process: nothing is certain any more.
     pub(super) fn handle_wake(&mut self, now: Duration) {
+        if self.follows {
+            return self.handle_change(now);
+        }
         self.abandon_knock();
         self.schedule.network_changed(now, true);
     }
@@ -188,6 +205,9 @@ impl HeldService {
             if plan.ttl_s == 0 { DEFAULT_TTL } else { Duration::from_secs(plan.ttl_s.into()) };
         let ttl = outcome.ack.map_or(untold, |(ack, _)| Duration::from_secs(ack.ttl_s.into()));
         self.schedule.knock_granted(now, ttl);
+        if self.follows {
+            self.schedule.wait_for_change();
+        }
         self.open_from = outcome.local;
         self.open_for = grant_address(outcome).or(self.open_for);
         self.maybe_open = true;

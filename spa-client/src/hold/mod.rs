@@ -1,4 +1,5 @@
-//! `spa-client open --hold`: services stay open, wherever this machine goes.
+//! `spa-client open --hold`: services stay open, wherever this machine goes; and `connect`, which
+//! opens its service anew from where this machine has gone.
 
 mod held_service;
 mod schedule;
@@ -59,6 +60,7 @@ impl HoldEvents {
         stop.forward_next(move |signal| drop(stops.send(HoldEvent::Stop(signal))));
         let notify = move || changes.send(HoldEvent::Changed).is_ok();
         watch::watch_addresses(plan.addresses.clone(), notify)?;
+        look_once(&events);
         Ok(Self { events, heard })
     }
 
@@ -69,12 +71,9 @@ impl HoldEvents {
         outcomes: Vec<Outcome>,
         json: bool,
     ) -> Result<u8, Failure> {
-        let services = outcomes.into_iter().filter_map(|one| HeldService::new(plan, one)).collect();
-        let seen = (clock::read_boot_clock(), Instant::now());
-        let plan = Arc::new(plan.with_addresses(plan.addresses.clone()));
-        let events = self.events;
-        let mut holder =
-            Holder { plan, services, events, json, seen, resolving: false, named: seen.0 };
+        let services = outcomes.iter().filter_map(|one| HeldService::new(plan, one)).collect();
+        let task = HoldTask::Hold { json };
+        let mut holder = Holder::new(plan, services, self.events, task);
         let signal = holder.run_until_stopped(&self.heard)?;
         holder.close_all()?;
         if signal == Signal::SIGINT {
@@ -84,11 +83,54 @@ impl HoldEvents {
     }
 }
 
+/// Compares our address with that of the knock: it may have changed before anybody watched.
+fn look_once(events: &Sender<HoldEvent>) {
+    let _nobody_hears = events.send(HoldEvent::Changed);
+}
+
+/// Does some work, and opens what this outcome has opened anew from each address that this machine
+/// gets meanwhile; the grant of the address before is closed. Says nothing: it is the work that
+/// counts. What is open then ends by itself.
+pub(crate) fn follow_moves<T>(
+    plan: &Arc<Plan>,
+    outcome: Option<&Outcome>,
+    work: impl FnOnce() -> T,
+) -> T {
+    // A touch is for one knock.
+    let opened = outcome.filter(|_| !plan.asks_for_touch());
+    let Some(held) = opened.and_then(|one| HeldService::following(plan, one)) else {
+        return work();
+    };
+    let (events, heard) = mpsc::channel();
+    let (changes, stop) = (events.clone(), events.clone());
+    let notify = move || changes.send(HoldEvent::Changed).is_ok();
+    if watch::watch_addresses(plan.addresses.clone(), notify).is_err() {
+        return work();
+    }
+    look_once(&events);
+    let mut holder = Holder::new(plan, vec![held], events, HoldTask::Follow);
+    thread::scope(|scope| {
+        scope.spawn(move || drop(holder.run_until_stopped(&heard)));
+        let done = work();
+        let _ended = stop.send(HoldEvent::Stop(Signal::SIGTERM));
+        done
+    })
+}
+
+/// What services are held open for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HoldTask {
+    /// They stay open, and each change is told; `json`: on standard output.
+    Hold { json: bool },
+    /// They are opened anew where this machine moves.
+    Follow,
+}
+
 struct Holder {
     plan: Arc<Plan>,
     services: Vec<HeldService>,
     events: Sender<HoldEvent>,
-    json: bool,
+    task: HoldTask,
     /// Both clocks at the last look.
     seen: (Duration, Instant),
     /// Set while the server's names are being resolved.
@@ -98,6 +140,17 @@ struct Holder {
 }
 
 impl Holder {
+    fn new(
+        plan: &Plan,
+        services: Vec<HeldService>,
+        events: Sender<HoldEvent>,
+        task: HoldTask,
+    ) -> Self {
+        let seen = (clock::read_boot_clock(), Instant::now());
+        let plan = Arc::new(plan.with_addresses(plan.addresses.clone()));
+        Self { plan, services, events, task, seen, resolving: false, named: seen.0 }
+    }
+
     fn run_until_stopped(&mut self, heard: &Receiver<HoldEvent>) -> Result<Signal, Failure> {
         let mut in_burst = false;
         loop {
@@ -175,8 +228,10 @@ impl Holder {
         };
         let former = held.close_former(&outcome);
         let failed = !outcome.verdict.is_good();
-        if let Some(change) = held.handle_outcome(&self.plan, outcome) {
-            report::report_change(&self.plan, &change, self.json)?;
+        if let Some(change) = held.handle_outcome(&self.plan, outcome)
+            && let HoldTask::Hold { json } = self.task
+        {
+            report::report_change(&self.plan, &change, json)?;
         }
         // The server may be elsewhere by now.
         if failed {
@@ -194,8 +249,12 @@ impl Holder {
     /// Resolves the server's names again, beside all else.
     fn resolve_again(&mut self, now: Duration) {
         let plan = &self.plan;
-        // A touch is for one address.
-        if self.resolving || !plan.resolved.can_change() || plan.asks_for_touch() {
+        // A touch is for one address, and so is a connection.
+        if self.task == HoldTask::Follow
+            || self.resolving
+            || !plan.resolved.can_change()
+            || plan.asks_for_touch()
+        {
             return;
         }
         self.named = now;
@@ -262,6 +321,7 @@ impl Holder {
                 outcomes.push(Outcome::without_answer(held.service, held.address.ip()));
             }
         }
-        report::report_outcomes(&self.plan, &outcomes, Op::Close, self.json).map(drop)
+        let json = self.task == HoldTask::Hold { json: true };
+        report::report_outcomes(&self.plan, &outcomes, Op::Close, json).map(drop)
     }
 }

@@ -40,6 +40,11 @@ impl Schedule {
         self.next = Some(now + ttl.saturating_sub((ttl / 3).min(MAX_RENEWAL_MARGIN)));
     }
 
+    /// Notes that no knock is due before something changes.
+    pub(super) fn wait_for_change(&mut self) {
+        self.next = None;
+    }
+
     /// Notes that a knock led to nothing: soon again, then less often.
     pub(super) fn knock_failed(&mut self, now: Duration) {
         let pause =
