@@ -54,8 +54,7 @@ impl StoreThread {
         mut store: DiskStore,
         mut followed: FollowedFile,
     ) -> Result<(Self, u64), Failure> {
-        let failed = |error: StoreError| Failure::failed(error.to_string());
-        let mut numbers = store.reserve(GRANT_NUMBER_BLOCK).map_err(failed)?;
+        let mut numbers = store.reserve(GRANT_NUMBER_BLOCK)?;
         let first = numbers.start;
         let (orders, inbox) = mpsc::channel();
         let (answers, outcomes) = unbounded_channel();

@@ -1,8 +1,8 @@
 //! The store's content, and the bytes of a slot and of a snapshot.
 //!
 //! ```text
-//! slot      hash 32 ‖ "SPASTOR1" ‖ sequence u64 ‖ mark u64 ‖ next grant u64
-//!           ‖ last run ‖ seal ‖ zeros
+//! slot      hash 32 ‖ "SPASTOR" ‖ layout "1" ‖ sequence u64 ‖ mark u64
+//!           ‖ next grant u64 ‖ last run ‖ seal ‖ zeros
 //! last run  0, or 1 ‖ run 16 ‖ boot text ‖ machine text ‖ server 32 ‖ reach u64
 //! seal      0, or 1 ‖ length u64 ‖ hash 32        of the snapshot behind the slots
 //! ```
@@ -20,8 +20,10 @@ use super::{RunIdentity, StoreSnapshot};
 /// Bytes of a slot: one page of any usual disk and file system.
 pub(super) const SLOT_BYTES: usize = 4096;
 const HASH_BYTES: usize = 32;
-/// The last character is the version of the layout.
-const FILE_MAGIC: &[u8; 8] = b"SPASTOR1";
+/// Begins each slot, ahead of the version of the layout.
+const FILE_MAGIC: &[u8; 7] = b"SPASTOR";
+/// The layout of this program, and of every one so far.
+const LAYOUT: u8 = b'1';
 /// Most bytes that are believed to be one value: a snapshot with the floors of 4 million clients.
 const MAX_DECODED: usize = 256 << 20;
 
@@ -108,6 +110,7 @@ fn sha256(bytes: &[u8]) -> [u8; HASH_BYTES] {
 /// It does not fit.
 pub(super) fn encode_slot(slot: &Slot) -> io::Result<Vec<u8>> {
     let mut body = FILE_MAGIC.to_vec();
+    body.push(LAYOUT);
     body.extend(bincode::encode_to_vec(slot, codec()).map_err(io::Error::other)?);
     if body.len() > SLOT_BYTES - HASH_BYTES {
         return Err(io::Error::other("the ids of boot and machine are too long"));
@@ -118,13 +121,34 @@ pub(super) fn encode_slot(slot: &Slot) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a slot; `None` when a byte of it is not as it was written.
-pub(super) fn decode_slot(bytes: &[u8]) -> Option<Slot> {
+/// Bytes of a slot, as they are understood.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum ReadSlot {
+    /// As it was written.
+    Whole(Slot),
+    /// As a later version of the program has written it.
+    Later,
+    /// Torn, damaged, or not ours.
+    Damaged,
+}
+
+/// Reads a slot.
+pub(super) fn decode_slot(bytes: &[u8]) -> ReadSlot {
+    match read_layout(bytes) {
+        Some((LAYOUT, body)) => bincode::decode_from_slice(body, codec())
+            .map_or(ReadSlot::Damaged, |(slot, _)| ReadSlot::Whole(slot)),
+        Some((layout, _)) if layout > LAYOUT => ReadSlot::Later,
+        _ => ReadSlot::Damaged,
+    }
+}
+
+/// Layout of a slot whose hash is right, and what follows.
+fn read_layout(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let (hash, body) = bytes.split_first_chunk::<HASH_BYTES>()?;
     if bytes.len() != SLOT_BYTES || *hash != sha256(body) {
         return None;
     }
-    Some(bincode::decode_from_slice(body.strip_prefix(FILE_MAGIC)?, codec()).ok()?.0)
+    body.strip_prefix(FILE_MAGIC)?.split_first().map(|(layout, body)| (*layout, body))
 }
 
 /// Writes a snapshot.

@@ -27,8 +27,9 @@ impl DiskStore {
     /// Opens the store in `folder`, which is made if it is not there.
     ///
     /// # Errors
-    /// Another process has it, or the system refuses to read or write it. A damaged file is no
-    /// error: it is moved aside and told as [`StoreState::Unreadable`].
+    /// Another process has it, a later version has written it, or the system refuses to read or
+    /// write it. A damaged file is no error: it is moved aside and told as
+    /// [`StoreState::Unreadable`].
     pub fn open(folder: &Path) -> Result<OpenedStore, StoreError> {
         let folder = Folder::open_locked(folder)?;
         let path = folder.store_path();
@@ -50,6 +51,7 @@ impl DiskStore {
                 (create_file(&folder, &content)?, content, StoreState::Missing)
             }
             Err(ReadError::Io(source)) => return Err(failed(source)),
+            Err(ReadError::Later) => return Err(StoreError::Later(path)),
             Err(ReadError::Damaged(why)) => {
                 let aside = folder.set_aside().map_err(failed)?;
                 let why = format!(
@@ -79,7 +81,7 @@ impl DiskStore {
             Ok((_, content)) if content.is_of_no_run() => {}
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
             Err(ReadError::Io(source)) => return Err(StoreError::Io { path, source }),
-            Ok(_) | Err(ReadError::Damaged(_)) => return Ok(()),
+            Ok(_) | Err(ReadError::Damaged(_) | ReadError::Later) => return Ok(()),
         }
         let last_run = Some(RunIdentity::before_the_first(key.0));
         create_file(&folder, &StoreContent { last_run, ..StoreContent::empty() }).map(drop)

@@ -22,6 +22,7 @@ use bincode::{Decode, Encode};
 
 pub use claims::Claims;
 pub use disk_store::DiskStore;
+use spa_keys::Failure;
 
 /// State that a clean stop writes and the next start takes back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -153,6 +154,12 @@ pub enum StoreError {
     /// Somebody else could replace the store.
     #[error("{0} can be written by its group or by everybody: run `chmod go-w` on it")]
     Exposed(PathBuf),
+    /// A later version of the program has written it, and knows of knocks what this one would not.
+    #[error(
+        "{0} was written by a later version of spa-server: install that one again, or move the \
+         file away; without it no knock is taken for a minute"
+    )]
+    Later(PathBuf),
     /// The system refused.
     #[error("{path}: {source}; nothing is opened while the store cannot be written")]
     Io {
@@ -164,4 +171,14 @@ pub enum StoreError {
     /// It was stopped.
     #[error("the store is stopped")]
     Stopped,
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            // Trying again changes nothing.
+            StoreError::Later(_) => Self::config(error.to_string()),
+            _ => Self::failed(error.to_string()),
+        }
+    }
 }

@@ -13,7 +13,7 @@ use spa_keys::file;
 
 use super::StoreSnapshot;
 use super::content::{
-    SLOT_BYTES, Seal, Slot, StoreContent, decode_slot, decode_snapshot, encode_slot,
+    ReadSlot, SLOT_BYTES, Seal, Slot, StoreContent, decode_slot, decode_snapshot, encode_slot,
     encode_snapshot,
 };
 
@@ -27,6 +27,8 @@ pub(super) enum ReadError {
     Io(io::Error),
     /// It is damaged or not ours.
     Damaged(&'static str),
+    /// A later version of the program has written it.
+    Later,
 }
 
 impl From<io::Error> for ReadError {
@@ -103,12 +105,18 @@ impl SlotFile {
         let first = read_slot(&file, Side::First)?;
         let second = read_slot(&file, Side::Second)?;
         let (good, slot) = match (first, second) {
-            (Some(first), Some(second)) if second.sequence > first.sequence => {
+            // Also beside one of ours: an older word than that of the later version.
+            (ReadSlot::Later, _) | (_, ReadSlot::Later) => return Err(ReadError::Later),
+            (ReadSlot::Whole(first), ReadSlot::Whole(second))
+                if second.sequence > first.sequence =>
+            {
                 (Side::Second, second)
             }
-            (Some(first), _) => (Side::First, first),
-            (None, Some(second)) => (Side::Second, second),
-            (None, None) => return Err(ReadError::Damaged("neither of its two slots is intact")),
+            (ReadSlot::Whole(first), _) => (Side::First, first),
+            (ReadSlot::Damaged, ReadSlot::Whole(second)) => (Side::Second, second),
+            (ReadSlot::Damaged, ReadSlot::Damaged) => {
+                return Err(ReadError::Damaged("neither of its two slots is intact"));
+            }
         };
         let snapshot = match slot.snapshot {
             // A damaged one is as none, which is a crash: the mark is good without it.
@@ -189,12 +197,12 @@ impl SlotFile {
     }
 }
 
-/// A slot as it is; `None`: torn, damaged, or the file is shorter.
-fn read_slot(file: &File, side: Side) -> io::Result<Option<Slot>> {
+/// A slot as it is. One that the file is too short for is damaged.
+fn read_slot(file: &File, side: Side) -> io::Result<ReadSlot> {
     let mut bytes = vec![0; SLOT_BYTES];
     match file.read_exact_at(&mut bytes, side.offset()) {
         Ok(()) => Ok(decode_slot(&bytes)),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(ReadSlot::Damaged),
         Err(error) => Err(error),
     }
 }

@@ -68,19 +68,17 @@ pub(in crate::listener) fn open_listener(
     let bait_log = open_bait_log(&config, rules.bait_nflog)?;
     let mut firewall = FirewallAccess::open_firewall(&config, rules, ends.requests)?;
 
-    let failed = |error: StoreError| Failure::failed(error.to_string());
     let mut opened = retry_while_taken(
         || DiskStore::open(&config.server.state),
         |error| matches!(error, StoreError::Busy(_)),
-    )
-    .map_err(failed)?;
+    )?;
     let found = Found { state: opened.state, mark: opened.mark, last_run: opened.last_run };
     let previous = registry.previous().map(|(public, _)| public);
     let mut this_run = ThisRun::draw_identity(&config.server.control, registry.public(), previous)
         .map_err(|error| Failure::failed(error.to_string()))?;
     let freshness = this_run.find_freshness(found, &settings, now);
     // The store first: a run whose number stands outside only is trusted by nobody.
-    opened.store.begin_run(&this_run.identity).map_err(failed)?;
+    opened.store.begin_run(&this_run.identity)?;
     this_run.write_number();
     let store = opened.store;
     let mut opened = retry_while_taken(

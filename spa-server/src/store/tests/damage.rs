@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 
 use super::super::content::{SLOT_BYTES, Slot, encode_slot};
-use super::super::{DiskStore, StoreState};
+use super::super::{DiskStore, StoreError, StoreState};
 use super::{Scratch, open, snapshot};
 
 /// Distance of the bytes of a snapshot that are flipped. Both slots are flipped wholly.
@@ -232,5 +232,41 @@ fn the_newer_slot_counts() {
     ] {
         assert_eq!(found(&scratch, &[first, second].concat()), StoreState::Crashed { mark: 300 });
         assert_eq!(open(&scratch.state()).store.reserve(1).unwrap(), 77..78);
+    }
+}
+
+/// A server of today does not touch what a later one has written, even in one slot only.
+#[test]
+fn a_later_layout_is_refused_and_left_as_it_is() {
+    let mut later = encode_slot(&Slot {
+        sequence: 1,
+        mark: 900,
+        next_grant: 1,
+        last_run: None,
+        snapshot: None,
+    })
+    .unwrap();
+    assert_eq!(later[32..40], *b"SPASTOR1");
+    later[39] = b'2';
+    let hash = ring::digest::digest(&ring::digest::SHA256, &later[32..]);
+    later[..32].copy_from_slice(hash.as_ref());
+    let whole = crashed();
+    for bytes in [
+        [later.clone(), later.clone()].concat(),
+        [&later[..], &whole[SLOT_BYTES..SLOTS]].concat(),
+        [&whole[..SLOT_BYTES], &later[..]].concat(),
+    ] {
+        let scratch = Scratch::in_memory();
+        drop(open(&scratch.state()));
+        let path = scratch.state().join("spa.store");
+        fs::write(&path, &bytes).unwrap();
+        let error = DiskStore::open(&scratch.state()).err().unwrap();
+        assert!(matches!(error, StoreError::Later(_)), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+        // Damage to it is damage, as of any other.
+        let mut damaged = bytes;
+        [0, SLOT_BYTES].iter().for_each(|at| damaged[*at] ^= 1);
+        fs::write(&path, damaged).unwrap();
+        assert!(matches!(open(&scratch.state()).state, StoreState::Unreadable { .. }));
     }
 }
