@@ -15,8 +15,8 @@ INSTALLED_TO = $(PREFIX)/bin $(PREFIX)/sbin $(MAN)/man1 $(MAN)/man5 $(MAN)/man8 
 	$(SHARE)/fish/vendor_completions.d $(DOC)/examples \
 	$(UNITS)/systemd/system $(UNITS)/sysusers.d $(UNITS)/tmpfiles.d
 
-.PHONY: build build-minimal quick release install uninstall demo test test-all attack soak \
-	systemd-test bench models fuzz man lint metrics clean
+.PHONY: build build-minimal quick release install uninstall deb demo test test-all attack soak \
+	systemd-test package-test bench models fuzz man lint metrics clean
 
 build:
 	@tests/install-tools.sh build
@@ -78,6 +78,12 @@ uninstall: export PURGE := $(PURGE)
 uninstall:
 	@pkg/uninstall.sh
 
+# Debian packages in target/packages. See docs/packages.md.
+deb: release
+	@tests/install-tools.sh deb
+	@rm -rf $(or $(CARGO_TARGET_DIR),target)/packages
+	@pkg/debian/build.sh $(BUILT) $(or $(CARGO_TARGET_DIR),target)/packages
+
 # Two hosts and a stranger on this machine: hidden, opened, used, closed.
 demo:
 	@tests/install-tools.sh demo
@@ -114,6 +120,19 @@ systemd-test:
 	@tests/install-tools.sh systemd
 	@cargo build --workspace --bins
 	@tests/systemd/boot.sh $(SUITE)
+
+# The Debian packages, of which lintian finds nothing to say, on the same. A second pair, of a later
+# version, is for upgrades.
+package-test: TESTED = $(or $(CARGO_TARGET_DIR),target)/package-test
+package-test:
+	@tests/install-tools.sh systemd
+	@tests/install-tools.sh deb
+	@cargo build --workspace --bins
+	@rm -rf $(TESTED)
+	@pkg/debian/build.sh $(or $(CARGO_TARGET_DIR),target)/debug $(TESTED)
+	@SPA_VERSION=999.0 pkg/debian/build.sh $(or $(CARGO_TARGET_DIR),target)/debug $(TESTED)/newer
+	@lintian --allow-root --fail-on error,warning $(TESTED)/*.deb
+	@tests/systemd/boot.sh $(SUITE) packages.sh
 
 # Time to open, cost of packets and clients, floods; fwknop beside it. Takes minutes.
 bench:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what a part of the project needs and this machine lacks (Debian 12 and its kin). Silent
 # when nothing is missing.
-#   tests/install-tools.sh [build|demo|test|bench|fuzz|systemd]      default: test
+#   tests/install-tools.sh [build|demo|test|bench|fuzz|systemd|deb]      default: test
 set -eu
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -15,6 +15,7 @@ tests="$tests python3=python3-venv"
 tests="$tests ufw=ufw firewalld=firewalld dbus-daemon=dbus-daemon"
 bench="$tests fwknop=fwknop-client fwknopd=fwknop-server"
 fuzz="$build c++=g++ git=git patch=patch"
+deb="$build dh=debhelper lintian=lintian python3=python3"
 systemd="$build systemd-nspawn=systemd-container debootstrap=debootstrap"
 
 case "${1:-test}" in
@@ -24,7 +25,8 @@ test) wanted=$tests ;;
 bench) wanted=$bench ;;
 fuzz) wanted=$fuzz ;;
 systemd) wanted=$systemd ;;
-*) echo "usage: $0 [build|demo|test|bench|fuzz|systemd]" >&2; exit 2 ;;
+deb) wanted=$deb ;;
+*) echo "usage: $0 [build|demo|test|bench|fuzz|systemd|deb]" >&2; exit 2 ;;
 esac
 
 missing=

@@ -1,7 +1,9 @@
 #!/bin/bash
 # Boots a small Debian in a container, follows pages of the documentation there, and tries the unit
 # on its real systemd. `make systemd-test [SUITE=trixie]`.
-#   tests/systemd/boot.sh [SUITE]      Debian's name of the release; default: bookworm, Debian 12
+#   tests/systemd/boot.sh [SUITE [SCRIPT...]]
+# SUITE is Debian's name of the release, bookworm (Debian 12) if none is given; the scripts beside
+# this one run inside, pages.sh and inside.sh if none are given.
 # Nothing of this machine is touched but a folder, which is removed at the end;
 # SPA_BOOT_ROOT=FOLDER keeps a Debian that debootstrap made there for the next time. Exit codes: 0
 # all as promised, 1 not so, 75 no Debian could be made or booted here.
@@ -15,8 +17,10 @@ for tool in debootstrap systemd-nspawn make; do
 done
 
 suite=${1:-bookworm}
+[ $# = 0 ] || shift
+[ $# != 0 ] || set -- pages.sh inside.sh
 packages=systemd,systemd-sysv,dbus,nftables,iproute2,procps,netcat-openbsd
-packages+=,openssh-server,openssh-client,sudo,make
+packages+=,openssh-server,openssh-client,sudo,make,sensible-utils
 folder=$(mktemp -d /var/tmp/spa-systemd.XXXXXX)
 booted=
 # shellcheck disable=SC2329 # by the trap
@@ -45,19 +49,20 @@ tar --create README.md Makefile docs pkg tests/systemd | tar --extract --directo
 for program in spa spa-client spa-server; do
     strip -o "$tree/target/release/$program" "${CARGO_TARGET_DIR:-target}/debug/$program" || exit 1
 done
-cat >"$root/etc/systemd/system/spa-test.service" <<'UNIT'
+# Packages, where somebody has made them for this.
+[ ! -d "${CARGO_TARGET_DIR:-target}/package-test" ] ||
+    cp -r "${CARGO_TARGET_DIR:-target}/package-test" "$tree/target/packages" || exit 1
+cat >"$root/etc/systemd/system/spa-test.service" <<UNIT
 [Unit]
 After=multi-user.target
 [Service]
 Type=oneshot
-ExecStart=/usr/local/lib/spa-test/tree/tests/systemd/pages.sh
-ExecStart=/usr/local/lib/spa-test/tree/tests/systemd/inside.sh
+$(printf 'ExecStart=/usr/local/lib/spa-test/tree/tests/systemd/%s\n' "$@")
 ExecStopPost=systemctl --no-block poweroff
 StandardOutput=append:/spa-test.out
 StandardError=inherit
 TimeoutStartSec=400
 UNIT
-mkdir -p "$root/etc/systemd/system/default.target.wants"
 ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
 mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
 ln -sf ../spa-test.service "$root/etc/systemd/system/multi-user.target.wants/spa-test.service"
