@@ -10,7 +10,7 @@ use super::Job;
 use super::confirm::{Confirmed, Confirming};
 use super::exchange::{Knock, KnockResult, MAX_RESENDS, RESEND_AFTER};
 use super::outcome::{Outcome, Verdict};
-use super::probe::{ProbeError, connect_until};
+use super::probe::{Connecting, ProbeError, connect_until};
 use super::relay::close_relayed;
 use crate::clock;
 use crate::plan::Plan;
@@ -19,6 +19,8 @@ use crate::plan::Plan;
 const FIRST_BLIND_PROBE: Duration = Duration::from_millis(20);
 /// Time that a confirmed service gets to answer before another address is confirmed.
 const MIN_CONFIRMED_PROBE: Duration = Duration::from_secs(1);
+/// Shortest time for a connection that was begun before the CONFIRM was answered.
+const MIN_EARLY_PATIENCE: Duration = Duration::from_millis(20);
 /// Shortest first connect timeout after an answer.
 const MIN_FIRST_PROBE: Duration = Duration::from_millis(200);
 
@@ -88,10 +90,12 @@ fn attempt_session(
     let mut confirming = Confirming::begin(knock, &ack);
     let first = MIN_FIRST_PROBE.max(rtt * 4);
     // Before the CONFIRM is answered: it is open already, unless a copy of ours was faster.
-    let early = port.and_then(|port| TcpStream::connect_timeout(&port, first).ok());
-    let mut confirmed = match &mut confirming {
-        Some(confirming) => confirming.settle(knock),
-        None => Confirmed::NotNeeded,
+    let mut early = port.and_then(Connecting::start);
+    let (mut confirmed, patience) = match &mut confirming {
+        // A first packet that came before the door was ours is lost: what the kernel waits before
+        // its second one is longer than a new connection takes.
+        Some(confirming) => (confirming.settle(knock), MIN_EARLY_PATIENCE.max(rtt).min(first)),
+        None => (Confirmed::NotNeeded, first),
     };
     loop {
         match confirmed {
@@ -112,7 +116,7 @@ fn attempt_session(
             }
             Confirmed::Lost => return None,
         }
-        if let Some(stream) = early {
+        if let Some(stream) = early.take().and_then(|early| early.finish(patience)) {
             outcome.stream = Some(stream);
             return Some(Verdict::Open { probed: true });
         }

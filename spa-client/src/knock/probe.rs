@@ -2,7 +2,12 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::{Domain, Socket, Type};
 
 /// Time for which refusals are taken for a firewall that is still opening.
 const REFUSAL_GRACE: Duration = Duration::from_secs(1);
@@ -18,6 +23,32 @@ pub(crate) enum ProbeError {
     Refused,
     /// No answer.
     Silent,
+}
+
+/// Connection that is made while something else is done.
+pub(crate) struct Connecting(Socket);
+
+impl Connecting {
+    /// Begins a connection.
+    pub(crate) fn start(target: SocketAddr) -> Option<Self> {
+        let socket = Socket::new(Domain::for_address(target), Type::STREAM, None).ok()?;
+        socket.set_nonblocking(true).ok()?;
+        match socket.connect(&target.into()) {
+            Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => None,
+            _ => Some(Self(socket)),
+        }
+    }
+
+    /// Takes the connection, when it is there within this time.
+    pub(crate) fn finish(self, patience: Duration) -> Option<TcpStream> {
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        let mut ready = [PollFd::new(self.0.as_fd(), PollFlags::POLLOUT)];
+        if poll(&mut ready, timeout) != Ok(1) || self.0.take_error().ok()?.is_some() {
+            return None;
+        }
+        self.0.set_nonblocking(false).ok()?;
+        Some(self.0.into())
+    }
 }
 
 /// Connects again and again until it works or time is up. Each try is a new connection with a
@@ -68,7 +99,11 @@ mod tests {
             let target = listener.local_addr().unwrap();
             let deadline = Instant::now() + Duration::from_secs(5);
             assert!(connect_until(target, RETRY_PAUSE, deadline).is_ok());
+            let early = Connecting::start(target).unwrap().finish(Duration::from_secs(5)).unwrap();
+            assert_eq!(early.peer_addr().unwrap(), target);
             drop(listener);
+            let early = Connecting::start(target);
+            assert!(early.and_then(|one| one.finish(Duration::from_secs(5))).is_none());
             let soon = Instant::now() + Duration::from_millis(50);
             assert_eq!(connect_until(target, RETRY_PAUSE, soon).err(), Some(ProbeError::Refused));
         }

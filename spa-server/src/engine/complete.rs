@@ -1,13 +1,15 @@
 //! A session's last stage, and its claim.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use spa_proto::{Op, Reason, SessionId};
 
-use super::completed::{Ask, CompletedSession, ENDED_LIFETIME};
+use super::completed::{Ask, CompletedSession};
 use super::intake::Gated;
 use super::pending::AuthenticRequest;
 use super::policy_decision::Decision;
+use super::settings::ENDED_LIFETIME;
 use super::{Action, Engine, EventKind, Now};
 use crate::domain::datagram::{Datagram, ReplyPath};
 
@@ -78,6 +80,7 @@ impl Engine {
             provisional: opens && !names_address && self.settings.ack,
             authentic,
             ask: Ask { number: 0, reply_path, came_at: now.mono, requested: None },
+            waiting: VecDeque::new(),
             verdict: None,
             refused: None,
             confirmed: (0, [0; 8]),

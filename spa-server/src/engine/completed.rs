@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use spa_proto::{ClientPublic, KemCiphertext, SessionId};
 
-use super::pending::AuthenticRequest;
+use super::intake::Gated;
+use super::pending::{AuthenticRequest, open_stage};
+use super::settings::Settings;
 use super::verdict::Verdict;
-use crate::domain::datagram::ReplyPath;
+use crate::domain::datagram::{Datagram, ReplyPath};
 use crate::domain::grant::{Grant, GrantId};
 
-/// Time for which an ended session keeps its keys and answers.
-pub(super) const ENDED_LIFETIME: Duration = Duration::from_secs(30);
 /// Ended sessions kept per client; the latest.
 const MAX_ENDED_PER_CLIENT: usize = 16;
+/// Sources that wait for one decision; the latest.
+const MAX_WAITING: usize = 16;
 
 /// The question that store, firewall or key files answer: the knock itself or a CONFIRM.
 pub(super) struct Ask {
@@ -48,6 +50,8 @@ pub(super) struct CompletedSession {
     pub(super) provisional: bool,
     /// The question that is being decided.
     pub(super) ask: Ask,
+    /// Other sources whose last stage came while that question was being decided.
+    pub(super) waiting: VecDeque<ReplyPath>,
     /// Answer to the knock; `None` while only sources have been refused.
     pub(super) verdict: Option<Verdict>,
     /// The last source that was refused for what it is, and why.
@@ -60,6 +64,46 @@ pub(super) struct CompletedSession {
     pub(super) ciphertext: Option<KemCiphertext>,
     /// Grants that it opened, and for whom.
     pub(super) opened: Vec<(GrantId, IpAddr)>,
+}
+
+impl CompletedSession {
+    /// Tells whether this is the session's last stage, from where it may come.
+    pub(super) fn is_last_stage(
+        &self,
+        datagram: Datagram<'_>,
+        gated: &Gated,
+        settings: &Settings,
+    ) -> bool {
+        let kem_stages = settings.kem_stages();
+        self.may_end(datagram, gated, settings)
+            && open_stage(&self.authentic.keys, datagram, gated.epoch, gated.stage, kem_stages)
+                .is_ok_and(|(request, _)| request.same_as(&self.authentic.request))
+    }
+
+    /// Tells whether last stages and CONFIRMs of this session come so: by their tag, and from where.
+    pub(super) fn may_end(
+        &self,
+        datagram: Datagram<'_>,
+        gated: &Gated,
+        settings: &Settings,
+    ) -> bool {
+        gated.stage + 1 == settings.sequence.stages()
+            && gated.epoch == self.authentic.epoch
+            && !self.authentic.is_bound_elsewhere(datagram.source.ip())
+    }
+
+    /// Keeps a source that is to be answered after the present decision. A copier that is faster
+    /// than the client gets the decision; without this the client would hear nothing of it.
+    pub(super) fn await_decision(&mut self, reply_path: ReplyPath) {
+        if self.ask.reply_path.to == reply_path.to {
+            return;
+        }
+        self.waiting.retain(|waiting| waiting.to != reply_path.to);
+        if self.waiting.len() >= MAX_WAITING {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(reply_path);
+    }
 }
 
 /// Sessions that are over but for repeated answers and CONFIRMs.
@@ -76,8 +120,15 @@ impl EndedSessions {
         self.sessions.get(&session)
     }
 
-    /// Keeps a session; the oldest one of its client makes room.
-    pub(super) fn insert(&mut self, completed: CompletedSession) {
+    /// Takes the source that has waited longest for an answer.
+    pub(super) fn next_waiting(&mut self, session: SessionId) -> Option<ReplyPath> {
+        self.sessions.get_mut(&session)?.waiting.pop_front()
+    }
+
+    /// Keeps a session; the oldest one of its client makes room. Returns true if sources wait for
+    /// an answer.
+    pub(super) fn insert(&mut self, completed: CompletedSession) -> bool {
+        let waits = !completed.waiting.is_empty();
         let (session, client) = (completed.session, Arc::clone(&completed.client));
         let of = self.of_client.entry(client).or_default();
         if !of.contains(&session) {
@@ -88,6 +139,7 @@ impl EndedSessions {
         if let Some(evicted) = evicted {
             self.sessions.remove(&evicted);
         }
+        waits
     }
 
     /// Takes a session out, to be decided anew; [`EndedSessions::insert`] puts it back.

@@ -2,39 +2,26 @@
 
 use std::net::IpAddr;
 
-use spa_proto::{Confirm, Reason};
+use spa_proto::{Confirm, Reason, SessionId};
 
 use super::completed::{Ask, CompletedSession};
 use super::intake::Gated;
-use super::pending::open_stage;
 use super::verdict::Verdict;
 use super::{Action, Engine, Now};
-use crate::domain::datagram::Datagram;
+use crate::domain::datagram::{Datagram, ReplyPath};
 
 impl Engine {
     /// Answers a datagram of an ended session; false: there is no such session.
     pub(super) fn answer_ended(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) -> bool {
-        let source = datagram.source.ip();
         let Some(ended) = self.ended.get(gated.session) else { return false };
         if ended.until <= now.mono {
             return false;
         }
-        let authentic = &ended.authentic;
-        let last_stage = gated.stage + 1 == self.settings.sequence.stages();
-        if !last_stage || authentic.is_bound_elsewhere(source) || gated.epoch != authentic.epoch {
+        if !ended.may_end(datagram, gated, &self.settings) {
             self.counters.ignored += 1;
-            return true;
-        }
-        let opened = open_stage(
-            &authentic.keys,
-            datagram,
-            gated.epoch,
-            gated.stage,
-            self.settings.kem_stages(),
-        );
-        if opened.is_ok_and(|(request, _)| request.same_as(&authentic.request)) {
-            self.repeat_answer(now, datagram, gated);
-        } else if let Some(confirm) = authentic.keys.open_confirm(datagram.payload) {
+        } else if ended.is_last_stage(datagram, gated, &self.settings) {
+            self.repeat_answer(now, gated.session, datagram.reply_path());
+        } else if let Some(confirm) = ended.authentic.keys.open_confirm(datagram.payload) {
             self.take_confirm(now, datagram, gated, confirm);
         } else {
             self.counters.replayed += 1;
@@ -45,13 +32,13 @@ impl Engine {
     /// Answers a last stage that came again: to the source that it came from, with what a CONFIRM
     /// from there would get. There is no quota, which copies would eat; an answer is shorter than
     /// what it answers.
-    fn repeat_answer(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) {
-        let source = datagram.source.ip();
-        let Some(ended) = self.ended.get(gated.session) else { return };
+    fn repeat_answer(&mut self, now: Now, session: SessionId, reply_path: ReplyPath) {
+        let source = reply_path.to.ip();
+        let Some(ended) = self.ended.get(session) else { return };
         let refused = ended.refused.filter(|(refused, _)| *refused == source);
         let undecided = ended.verdict.is_none() && refused.is_none();
         if undecided || self.admits_source(ended, source) {
-            return self.decide_again(now, datagram, gated);
+            return self.decide_again(now, session, reply_path);
         }
         self.counters.ignored += 1;
         let verdict = match (refused, ended.verdict) {
@@ -65,15 +52,21 @@ impl Engine {
             (None, Some(verdict)) => verdict,
             (None, None) => return,
         };
-        if let Some(bytes) = self.seal_answer(now, ended, verdict, 0, datagram.source) {
-            self.push_action(Action::Ack { reply_path: datagram.reply_path(), bytes });
+        if let Some(bytes) = self.seal_answer(now, ended, verdict, 0, reply_path.to) {
+            self.push_action(Action::Ack { reply_path, bytes });
+        }
+    }
+
+    /// Answers the sources whose last stage came while another's was being decided.
+    pub(super) fn answer_waiting(&mut self, now: Now, session: SessionId) {
+        while let Some(reply_path) = self.ended.next_waiting(session) {
+            self.repeat_answer(now, session, reply_path);
         }
     }
 
     /// Decides a complete session anew, for another source.
-    fn decide_again(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) {
-        let Some(mut completed) = self.ended.take(gated.session) else { return };
-        let reply_path = datagram.reply_path();
+    fn decide_again(&mut self, now: Now, session: SessionId, reply_path: ReplyPath) {
+        let Some(mut completed) = self.ended.take(session) else { return };
         completed.ask = Ask { number: 0, reply_path, came_at: now.mono, requested: None };
         self.apply_policy(now, completed);
     }
@@ -116,7 +109,7 @@ impl Engine {
         &mut self,
         now: Now,
         datagram: Datagram<'_>,
-        session: spa_proto::SessionId,
+        session: SessionId,
         authentic: super::pending::AuthenticRequest,
         reason: Reason,
     ) {

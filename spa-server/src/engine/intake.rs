@@ -99,7 +99,12 @@ impl Engine {
     /// Tells whether the session is used: then nothing ever comes of it again.
     fn is_used(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) -> bool {
         let source = datagram.source.ip();
-        if self.working.contains_key(&gated.session) || self.claiming.contains_key(&gated.session) {
+        let (working, claiming) = (&mut self.working, &mut self.claiming);
+        let deciding = working.get_mut(&gated.session).or_else(|| claiming.get_mut(&gated.session));
+        if let Some(completed) = deciding {
+            if completed.is_last_stage(datagram, gated, &self.settings) {
+                completed.await_decision(datagram.reply_path());
+            }
             self.counters.ignored += 1;
             return true;
         }

@@ -168,7 +168,10 @@ impl Engine {
         }
         completed.ask.requested = None;
         if !completed.gone {
-            self.ended.insert(completed);
+            let session = completed.session;
+            if self.ended.insert(completed) {
+                self.answer_waiting(now, session);
+            }
         }
     }
 

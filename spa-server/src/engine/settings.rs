@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use spa_keys::whole_millis;
 
-use super::completed::ENDED_LIFETIME;
 use super::sequence::Sequence;
+
+/// Time for which an ended session keeps its keys and answers.
+pub(super) const ENDED_LIFETIME: Duration = Duration::from_secs(30);
 
 /// Settings of an engine.
 #[derive(Clone, Debug)]

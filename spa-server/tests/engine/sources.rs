@@ -147,3 +147,64 @@ fn many_forged_sources_between_the_stages() {
     assert!(world.has_opened(&knock));
     assert_eq!(world.openings()[0].2, home4(0).ip());
 }
+
+/// A copier is faster, and the client's own last stage comes while store or firewall work on his:
+/// the client is answered when they are done, without sending anything again.
+#[test]
+fn who_is_slower_is_answered_with_the_decision_about_a_copy() {
+    for home in [home4(0), home6(0)] {
+        for at_store in [true, false] {
+            let mut world = World::new(Setup::default());
+            if at_store {
+                world.store.held = Some(Vec::new());
+            } else {
+                world.firewall.held = true;
+            }
+            let knock = world.knock(0, &Ask::default());
+            world.stage(&knock, 0, home);
+            world.stage(&knock, 1, home);
+            for _ in 0..20 {
+                world.stage(&knock, 2, elsewhere());
+            }
+            world.stage(&knock, 2, home);
+            for _ in 0..20 {
+                world.stage(&knock, 2, elsewhere());
+            }
+            assert!(world.acks.is_empty());
+            world.release_store();
+            world.release_firewall();
+            assert!(world.has_opened(&knock), "{home}, store {at_store}");
+            assert_eq!(world.openings()[0].2, home.ip());
+            assert_eq!(world.acks_to(&knock, elsewhere()).len(), 1, "{home}, store {at_store}");
+        }
+    }
+}
+
+/// The copier's address is refused by the firewall, which takes its time.
+#[test]
+fn who_is_slower_than_a_banned_copier_is_decided_on_his_own() {
+    for home in [home4(0), home6(0)] {
+        let mut world = World::new(Setup::default());
+        world.firewall.banned.insert(elsewhere().ip());
+        world.firewall.held = true;
+        let knock = world.knock(0, &Ask::default());
+        world.whole(&knock, elsewhere());
+        world.stage(&knock, 2, home);
+        world.release_firewall();
+        assert!(world.has_opened(&knock), "{home}");
+    }
+}
+
+/// A copier takes the places of those who wait, and no more than those.
+#[test]
+fn who_waits_for_a_decision_is_answered_within_bounds() {
+    let mut world = World::new(Setup::default());
+    let knock = world.knock(0, &Ask::default());
+    world.store.held = Some(Vec::new());
+    world.whole(&knock, elsewhere());
+    for port in 2000..3000 {
+        world.stage(&knock, 2, addr(&format!("198.51.100.9:{port}")));
+    }
+    world.release_store();
+    assert_eq!(world.acks.len(), 17);
+}
