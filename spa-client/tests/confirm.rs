@@ -130,10 +130,8 @@ fn after_eight_confirms_there_is_a_new_session() {
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
 }
 
-/// A relay that brings the client his answer while the service is slow has had his turn, and the
-/// client's own address has the next one.
-#[test]
-fn a_service_that_stays_shut_gives_each_address_its_turn() {
+/// A port that takes no connection, and what fills its queue.
+fn shut_service() -> (TcpListener, Vec<TcpStream>) {
     let listener = TcpListener::bind((OWN, 0)).unwrap();
     // Who connects to a full queue hears nothing.
     listen(&listener, Backlog::new(0).unwrap()).unwrap();
@@ -142,6 +140,50 @@ fn a_service_that_stays_shut_gives_each_address_its_turn() {
     while let Ok(stream) = TcpStream::connect_timeout(&target, Duration::from_millis(300)) {
         queue.push(stream);
     }
+    (listener, queue)
+}
+
+/// The server takes no CONFIRM of a session that it has forgotten: after 25 seconds there is a new
+/// one, however many numbers are left.
+#[test]
+fn after_twenty_five_seconds_there_is_a_new_session() {
+    let (listener, _queue) = shut_service();
+    let server = Fake::new(&[OWN]).with_ssh(&listener);
+    let mut client = server.start(&["open", "ssh@gate", "--timeout", "60s"]);
+    let session = Session::of(&server);
+    // Four round trips are how long the service is tried after each CONFIRM.
+    std::thread::sleep(Duration::from_millis(500));
+    session.tell(0, OWN);
+    let begun = Instant::now();
+    session.tell(0, RELAY);
+    let (mut number, mut repeated) = (0, 0);
+    let fresh = loop {
+        let got = server.next();
+        match session.keys.open_confirm(&got.bytes) {
+            Some(confirm) if confirm.number == number => repeated += 1,
+            Some(confirm) => {
+                (number, repeated) = (confirm.number, 0);
+                assert!(begun.elapsed() < Duration::from_secs(25), "CONFIRM {number}");
+            }
+            None if session.stages.iter().any(|stage| stage.bytes == got.bytes) => {}
+            None => break got,
+        }
+        if repeated == 3 {
+            session.tell(number, OWN);
+            session.tell(0, RELAY);
+        }
+    };
+    assert!((4..8).contains(&number) && begun.elapsed() >= Duration::from_secs(25), "{number}");
+    assert_ne!(fresh.from, session.stages[0].from);
+    client.kill().unwrap();
+    client.wait().unwrap();
+}
+
+/// A relay that brings the client his answer while the service is slow has had his turn, and the
+/// client's own address has the next one.
+#[test]
+fn a_service_that_stays_shut_gives_each_address_its_turn() {
+    let (listener, queue) = shut_service();
     let server = Fake::new(&[OWN]).with_ssh(&listener);
     let client = server.start(&["open", "ssh@gate", "--timeout", "60s"]);
     let session = Session::of(&server);

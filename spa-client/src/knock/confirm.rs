@@ -67,8 +67,11 @@ impl Confirming {
         self.told.len()
     }
 
-    /// Names the address that was named least often so far; false: no number is left.
+    /// Names the address that was named least often so far; false: no number or time is left.
     fn send_next(&mut self, knock: &Knock<'_>) -> bool {
+        if Instant::now() >= self.until {
+            return false;
+        }
         let next = self.told.iter_mut().min_by_key(|told| told.named);
         let Some(told) = next.filter(|_| self.live.confirms < MAX_CONFIRMS) else { return false };
         told.named += 1;
