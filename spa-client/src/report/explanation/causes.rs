@@ -109,8 +109,9 @@ fn list_evidence(plan: &Plan, purpose: Purpose<'_>, all: &[&Outcome]) -> Vec<Str
     if let Some((told, address)) = all.iter().find_map(|one| Some((one.icmp?, one.address))) {
         seen.push(match told {
             IcmpError::Refused => format!(
-                "{address} is there and refuses UDP ports {ports} (ICMP): spa-server is stopped, \
-                 or listens at other ports; on the server: systemctl status spa-server"
+                "{address} is there and refuses UDP ports {ports} (ICMP): spa-server does not \
+                 know this key and hides as a closed port does, or it is stopped, or listens at \
+                 other ports; on the server: spa-server status"
             ),
             IcmpError::Unreachable => format!(
                 "somebody on the way to {address} says that it is not reached, or not by UDP \
