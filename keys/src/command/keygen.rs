@@ -27,7 +27,12 @@ pub(crate) fn run(args: &Keygen) -> Result<(), Failure> {
     }
     if args.server {
         let key = ServerSecret::generate().map_err(random_failure)?;
-        write_key(args, &path, &key, Fingerprint::from(&key.public()))
+        write_key(args, &path, &key, Fingerprint::from(&key.public()))?;
+        spa_keys::note!(
+            "without a replay record beside it, the server's first start takes no knocks for a \
+             minute; `spa-server init` makes both"
+        );
+        Ok(())
     } else {
         let key = ClientSecret::generate().map_err(random_failure)?;
         write_key(args, &path, &key, Fingerprint::from(&key.public()))
