@@ -1,13 +1,14 @@
 //! A ban shuts a source out; it does not cut this host off from those whom it asks itself.
 
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::time::Duration;
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
 
+use socket2::{Domain, Protocol, Socket, Type};
 use spa_server::domain::ports::Protocol::{Tcp, Udp};
 use spa_server::firewall::{Authenticated, Established, Firewall, Hide, Mode, Rules};
 
 use crate::forward::{self, Site, behind, gateway};
-use crate::namespace::{Host, ip, rules};
+use crate::namespace::{Host, ip, rules, sh};
 use crate::net::{FAMILIES, Net, PATIENCE, Seen, flow};
 
 /// Asks a resolver there, which is banned before it answers; true when the answer arrives.
@@ -80,4 +81,90 @@ fn f9_nor_those_of_the_hosts_behind() {
             assert!(flow(&site.client, Tcp, client, router, 22).is_ok(), "{router}");
         }
     }
+}
+
+/// One forged packet in the name of a router on the way: what that router says of too long packets
+/// is still heard.
+#[test]
+fn f9_nor_what_the_routers_on_the_way_say() {
+    for mode in [Mode::Guard, Mode::Standalone] {
+        let net = Net::new(&Rules { mode, ..rules() });
+        net.client.run(|| {
+            sh("echo 1 > /proc/sys/net/ipv4/ip_forward");
+            sh("echo 1 > /proc/sys/net/ipv6/conf/all/forwarding");
+            sh("ip link add narrow mtu 1280 type veth peer name end");
+            sh("ip link set narrow up && ip link set end up");
+            sh("ip addr add 198.51.100.1/24 dev narrow");
+            sh("ip -6 addr add 2001:db8:9::1/64 dev narrow nodad");
+        });
+        let far = ["198.51.100.9", "2001:db8:9::9"];
+        for ((server, router, _), far) in FAMILIES.into_iter().zip(far) {
+            let narrow = net.server.run(move || {
+                sh(&format!("ip route add {far} via {router}"));
+                let socket = UdpSocket::bind((ip(server), 0)).unwrap();
+                (socket, format!("ip route get {far}"))
+            });
+            net.with(move |f| f.ban(ip(router), Duration::from_secs(60)).unwrap());
+            let (socket, route) = narrow;
+            let start = Instant::now();
+            while !net.server.run({
+                let route = route.clone();
+                move || sh(&route).contains("mtu 1280")
+            }) {
+                assert!(
+                    start.elapsed() < Duration::from_secs(3),
+                    "{mode:?}: {router} is not heard"
+                );
+                let _ = socket.send_to(&[0; 1400], (ip(far), 9));
+            }
+        }
+    }
+}
+
+/// One neighbour touches a bait, and with it all of fe80::/64 is banned: the answers of a DHCPv6
+/// server and the queries of a switch are heard all the same.
+#[test]
+fn f9_nor_what_keeps_ipv6_on_its_link() {
+    for mode in [Mode::Guard, Mode::Standalone] {
+        let net = Net::new(&Rules { mode, ..rules() });
+        let own = net.server.run(link_local);
+        let neighbour = net.client.run(link_local);
+        net.with(move |f| f.ban(neighbour.into(), Duration::from_secs(60)).unwrap());
+        let lease = net.server.run(move || UdpSocket::bind(("::", 546)).unwrap());
+        lease.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        net.client.run(move || {
+            let socket = UdpSocket::bind(("::", 547)).unwrap();
+            socket.send_to(b"reply", SocketAddrV6::new(own, 546, 0, index_of("far1"))).unwrap();
+        });
+        assert!(lease.recv(&mut [0; 16]).is_ok(), "{mode:?}: DHCPv6");
+        let queries = || sh("grep Icmp6InGroupMembQueries /proc/thread-self/net/snmp6");
+        let before = net.server.run(queries);
+        net.client.run(move || {
+            let kind = (Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6));
+            let socket = Socket::new(kind.0, kind.1, kind.2).unwrap();
+            let query = [&[130u8, 0, 0, 0][..], &[0; 20]].concat();
+            let to = SocketAddrV6::new(own, 0, 0, index_of("far1"));
+            socket.send_to(&query, &to.into()).unwrap();
+        });
+        let start = Instant::now();
+        while net.server.run(queries) == before {
+            assert!(start.elapsed() < Duration::from_secs(3), "{mode:?}: MLD");
+        }
+        // Everything else of the neighbour is shut out.
+        let open = net.client.run(move || {
+            let to = SocketAddrV6::new(own, 80, 0, index_of("far1"));
+            TcpStream::connect_timeout(&to.into(), PATIENCE)
+        });
+        assert!(open.is_err(), "{mode:?}");
+    }
+}
+
+/// The link-local address of the calling thread's namespace.
+fn link_local() -> Ipv6Addr {
+    let text = sh("ip -6 -o addr show scope link");
+    text.split_whitespace().nth(3).unwrap().split('/').next().unwrap().parse().unwrap()
+}
+
+fn index_of(device: &str) -> u32 {
+    nix::net::if_::if_nametoindex(device).unwrap()
 }

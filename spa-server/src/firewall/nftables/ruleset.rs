@@ -1,7 +1,7 @@
 //! `Rules` made into sets and chains. This file decides who gets through; the others only say it.
 
 use super::abi;
-use super::ban_chains::{self, LIVE_GRANT_SETS};
+use super::ban_chains::{self, ICMP_ERRORS, LIVE_GRANT_SETS};
 use super::model::{
     ALL_PROTOCOLS, BAIT_PREFIX, ChainHook, ChainSpec, KNOCK_SET, KeyType, PacketView, PortClass,
     RuleWords, SetSpec, Word, grant_sets,
@@ -24,10 +24,7 @@ const BEFORE_CONNTRACK: i32 = -310;
 /// Chain for first packets whose port somebody's NAT has changed.
 const REDIRECTED_CHAIN: &str = "redirected";
 
-/// ICMP errors that path MTU discovery and open connections live on (RFC 792, RFC 1191).
-const ALLOWED_ICMP: &[(u8, &str)] =
-    &[(3, "destination-unreachable"), (11, "time-exceeded"), (12, "parameter-problem")];
-/// The same for IPv6, and what keeps it on its link: multicast listener and neighbour discovery
+/// ICMP errors for IPv6, and what keeps it on its link: multicast listener and neighbour discovery
 /// (RFC 4443, RFC 4861, RFC 3810; the list is RFC 4890 §4.4.1 without echo).
 const ALLOWED_ICMPV6: &[(u8, &str)] = &[
     (1, "destination-unreachable"),
@@ -228,7 +225,7 @@ fn build_input_rules(rules: &Rules, fib: bool) -> Vec<RuleWords> {
         ]);
     }
     if rules.mode == Mode::Standalone {
-        out.push(vec![Word::Icmp(Family::V4, ALLOWED_ICMP), Word::Accept]);
+        out.push(vec![Word::Icmp(Family::V4, ICMP_ERRORS), Word::Accept]);
         out.push(vec![Word::Icmp(Family::V6, ALLOWED_ICMPV6), Word::Accept]);
         out.push(vec![Word::Dhcp4, Word::Accept]);
         out.push(vec![Word::Dhcp6, Word::Accept]);
