@@ -1,31 +1,69 @@
 //! Checks that a hook can be run: asked by the runner before each run, because files and users
 //! change, by the broker at the start, and by `check`.
 
-use std::io;
+use std::ffi::OsStr;
+use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{User, geteuid};
 use spa_keys::Failure;
 use spa_keys::file::{self, FileError};
 
-/// A program that nobody but us and root can change, and that can be run at all.
+/// Bytes of a program in which the kernel looks for an interpreter (`BINPRM_BUF_SIZE`).
+const INTERPRETER_LINE: u64 = 256;
+/// Interpreters of interpreters that the kernel follows.
+const MAX_INTERPRETERS: usize = 5;
+/// Links of one path that the kernel follows.
+const MAX_LINKS: usize = 40;
+
+/// A program that nobody but us and root can change, interpreter included, and that can be run at
+/// all.
 ///
 /// # Errors
 /// What is wrong with it, and the command that mends it.
 pub(crate) fn check_program(path: &Path) -> Result<(), Failure> {
+    let mut interpreter = check_file(path)?;
+    for _ in 0..MAX_INTERPRETERS {
+        let Some(link) = interpreter else { break };
+        interpreter = check_file(&resolve_checked(&link)?)?;
+    }
+    Ok(())
+}
+
+/// Follows the links of a path; the folder of each is checked.
+fn resolve_checked(path: &Path) -> Result<PathBuf, Failure> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        check_folders(&path)?;
+        let Ok(target) = std::fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new("/")).join(target);
+    }
+    Ok(path)
+}
+
+/// Checks one file. Returns the interpreter that it names, which is run in its place (execve(2)).
+fn check_file(path: &Path) -> Result<Option<PathBuf>, Failure> {
     check_folders(path)?;
-    let meta = file::open_trusted(path)?.metadata();
-    let mode = meta
-        .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?
-        .permissions()
-        .mode();
+    let failed = |error: io::Error| Failure::failed(format!("{}: {error}", path.display()));
+    let file = file::open_trusted(path)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode();
     if mode & 0o111 == 0 {
         let path = path.display();
         let problem = format!("{path} is not executable (mode {:04o})", mode & 0o7777);
         return Err(Failure::permission(problem).remedy(format!("chmod +x {path}")));
     }
-    Ok(())
+    let mut head = Vec::new();
+    file.take(INTERPRETER_LINE).read_to_end(&mut head).map_err(failed)?;
+    Ok(parse_interpreter(&head))
+}
+
+/// The interpreter of a script, as the kernel reads it.
+fn parse_interpreter(head: &[u8]) -> Option<PathBuf> {
+    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let mut words = line.split(|byte| matches!(byte, b' ' | b'\t' | 0));
+    words.find(|word| !word.is_empty()).map(|word| PathBuf::from(OsStr::from_bytes(word)))
 }
 
 /// Refuses a path with a folder in which others could put another program in the place of this one.
@@ -121,6 +159,22 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
         assert_eq!(check_program(&path), Ok(()));
         assert!(check_program(&folder).unwrap_err().to_string().contains("not a regular file"));
+        let shell = folder.join("shell");
+        fs::copy("/bin/sh", &shell).unwrap();
+        let by = |interpreter: &Path| {
+            fs::write(&path, format!("#! \t{} -e\n", interpreter.display())).unwrap();
+            check_program(&path).map_err(|error| error.to_string())
+        };
+        assert_eq!(by(&shell), Ok(()));
+        fs::set_permissions(&shell, Permissions::from_mode(0o757)).unwrap();
+        assert!(by(&shell).unwrap_err().contains("others may change"));
+        let open = folder.join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
+        std::os::unix::fs::symlink("/bin/sh", open.join("sh")).unwrap();
+        std::os::unix::fs::symlink(open.join("sh"), folder.join("by")).unwrap();
+        assert!(by(&folder.join("by")).unwrap_err().contains("others may replace"));
+        fs::write(&path, "#!/bin/sh\n").unwrap();
         let link = folder.join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert!(check_program(&link).unwrap_err().to_string().contains("symbolic link"));
