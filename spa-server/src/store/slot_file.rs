@@ -93,6 +93,9 @@ impl SlotFile {
             Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
                 return Err(ReadError::Damaged("it is a link"));
             }
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
+                return Err(ReadError::Damaged("it is a socket"));
+            }
             Err(error) if error.kind() == ErrorKind::IsADirectory => {
                 return Err(ReadError::Damaged("it is a folder"));
             }

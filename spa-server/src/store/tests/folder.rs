@@ -50,11 +50,13 @@ fn foreign_files_are_kept() {
     drop(open(&scratch.state()));
     let elsewhere = scratch.0.join("elsewhere");
     fs::write(&elsewhere, "somebody's").unwrap();
-    let foreign: [&dyn Fn(); 4] = [
+    let foreign: [&dyn Fn(); 6] = [
         &|| fs::write(&path, "no store at all").unwrap(),
         &|| fs::write(&path, "").unwrap(),
         &|| fs::create_dir(&path).unwrap(),
         &|| symlink(&elsewhere, &path).unwrap(),
+        &|| drop(std::os::unix::net::UnixListener::bind(&path).unwrap()),
+        &|| nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
     ];
     for (at, make) in foreign.iter().enumerate() {
         fs::remove_file(&path).unwrap();
