@@ -113,6 +113,33 @@ pub enum Command {
     AcceptClock,
 }
 
+impl Command {
+    /// Returns true for a command that changes something, each of which may leave lines in the log.
+    /// The others look at what there is, which may be much.
+    #[must_use]
+    pub fn changes_something(&self) -> bool {
+        match self {
+            Self::Reload { .. }
+            | Self::Try { .. }
+            | Self::Confirm { .. }
+            | Self::Cancel
+            | Self::Open { .. }
+            | Self::Close(_)
+            | Self::Ban { .. }
+            | Self::Unban { .. }
+            | Self::AcceptClock
+            | Self::Revoke { .. } => true,
+            Self::Status { .. }
+            | Self::Audit(_)
+            | Self::Grants
+            | Self::Bans { .. }
+            | Self::Clients { .. }
+            | Self::Explain(_)
+            | Self::Metrics => false,
+        }
+    }
+}
+
 /// Grants that shall end: exactly one of the three says which.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

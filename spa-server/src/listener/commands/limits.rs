@@ -36,26 +36,10 @@ impl UserLimits {
         by: u32,
         now: Now,
     ) -> Result<(), Failure> {
-        let changes = match command {
-            Command::Reload { .. }
-            | Command::Try { .. }
-            | Command::Confirm { .. }
-            | Command::Cancel
-            | Command::Open { .. }
-            | Command::Close(_)
-            | Command::Ban { .. }
-            | Command::Unban { .. }
-            | Command::AcceptClock
-            | Command::Revoke { .. } => true,
-            Command::Status { .. }
-            | Command::Audit(_)
-            | Command::Grants
-            | Command::Bans { .. }
-            | Command::Clients { .. }
-            | Command::Explain(_)
-            | Command::Metrics => false,
-        };
-        if by == 0 || !changes || self.user(by, now).commands.take_token(now.mono) {
+        if by == 0
+            || !command.changes_something()
+            || self.user(by, now).commands.take_token(now.mono)
+        {
             return Ok(());
         }
         let pause = duration::format(COMMAND_RATE.each);

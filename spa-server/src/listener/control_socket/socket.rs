@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::stat::{Mode, umask};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -22,8 +22,16 @@ const PEER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Peers at a time, and those of one user. Root's come on top: the others cannot lock it out.
 const MAX_PEERS: usize = 64;
 const MAX_PEERS_PER_USER: usize = 16;
+/// A user's next look at the server waits so many times as long as the last one took; root's does
+/// not. What is looked at may be much: all bans, all grants, others' firewall rules.
+const REST_FACTOR: u32 = 3;
+/// And no longer than this.
+const LONGEST_REST: Duration = Duration::from_secs(10);
 /// Time for which no peer is taken when the kernel cannot give one, as without free descriptors.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// One user's turn to look at the server.
+type Turn = tokio::sync::Mutex<()>;
 
 /// A question on its way to the server's loop, who asks, and the place for the answer.
 pub(in crate::listener) struct PendingRequest {
@@ -64,33 +72,47 @@ pub(in crate::listener) fn bind_socket(path: &Path) -> std::io::Result<UnixListe
     listener
 }
 
-/// Number of connections of each user.
+/// Connections of each user.
 #[derive(Debug, Default)]
-struct Peers(Mutex<HashMap<u32, usize>>);
+struct Peers(Mutex<HashMap<u32, UserPeers>>);
+
+/// Connections of one user.
+#[derive(Debug, Default)]
+struct UserPeers {
+    count: usize,
+    /// Held while something is looked at for this user, and for a rest after it.
+    turn: Arc<Turn>,
+}
 
 /// A place among the peers; free again when dropped.
-struct PeerSlot(Arc<Peers>, u32);
+struct PeerSlot {
+    peers: Arc<Peers>,
+    uid: u32,
+    turn: Arc<Turn>,
+}
 
 impl Peers {
     fn take_slot(self: &Arc<Self>, uid: u32) -> Option<PeerSlot> {
         let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = peers.values().sum();
-        let of_one = peers.get(&uid).copied().unwrap_or(0);
+        let all: usize = peers.values().map(|user| user.count).sum();
+        let of_one = peers.get(&uid).map_or(0, |user| user.count);
         if of_one >= MAX_PEERS_PER_USER || (all >= MAX_PEERS && uid != 0) {
             return None;
         }
-        peers.insert(uid, of_one + 1);
-        Some(PeerSlot(Arc::clone(self), uid))
+        let user = peers.entry(uid).or_default();
+        user.count += 1;
+        Some(PeerSlot { peers: Arc::clone(self), uid, turn: Arc::clone(&user.turn) })
     }
 }
 
 impl Drop for PeerSlot {
     fn drop(&mut self) {
-        let mut peers = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of_one) = peers.get_mut(&self.1) {
-            *of_one -= 1;
-            if *of_one == 0 {
-                peers.remove(&self.1);
+        let mut peers = self.peers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(user) = peers.get_mut(&self.uid) {
+            user.count -= 1;
+            // While the user rests, a new connection must find the same turn.
+            if user.count == 0 && Arc::strong_count(&user.turn) <= 2 {
+                peers.remove(&self.uid);
             }
         }
     }
@@ -167,7 +189,7 @@ async fn serve_peer(stream: UnixStream, place: PeerSlot, asked: mpsc::Sender<Pen
             .await;
             return;
         }
-        let answer = answer_line(&line, place.1, &asked).await;
+        let answer = answer_line(&line, &place, &asked).await;
         if write_response(&mut write, &answer).await.is_none() {
             return;
         }
@@ -180,16 +202,36 @@ async fn write_response(write: &mut OwnedWriteHalf, answer: &Response) -> Option
     tokio::time::timeout(PEER_TIMEOUT, write.write_all(text.as_bytes())).await.ok()?.ok()
 }
 
-async fn answer_line(line: &str, by: u32, asked: &mpsc::Sender<PendingRequest>) -> Response {
+async fn answer_line(
+    line: &str,
+    place: &PeerSlot,
+    asked: &mpsc::Sender<PendingRequest>,
+) -> Response {
     let question = match Question::read(line) {
         Ok(question) => question,
         Err(failure) => return Response::from_failure(&failure),
     };
+    let (command, by) = (question.command, place.uid);
+    let turn = match by == 0 || command.changes_something() {
+        true => None,
+        false => Some(Arc::clone(&place.turn).lock_owned().await),
+    };
+    let begun = Instant::now();
     let (answer, receiver) = oneshot::channel();
-    if asked.send(PendingRequest { command: question.command, by, answer }).await.is_err() {
+    if asked.send(PendingRequest { command, by, answer }).await.is_err() {
         return Response::from_error("the server is stopping");
     }
-    receiver.await.unwrap_or_else(|_| Response::from_error("the server is stopping"))
+    let response =
+        receiver.await.unwrap_or_else(|_| Response::from_error("the server is stopping"));
+    if let Some(turn) = turn {
+        // Packets come after all requests: who asks without a pause would keep them waiting.
+        let rest = (begun.elapsed() * REST_FACTOR).min(LONGEST_REST);
+        tokio::spawn(async move {
+            tokio::time::sleep(rest).await;
+            drop(turn);
+        });
+    }
+    response
 }
 
 #[cfg(test)]
@@ -210,5 +252,9 @@ mod tests {
         assert!(peers.take_slot(1000).is_some());
         places.clear();
         assert!(peers.0.lock().unwrap().is_empty());
+        // Who rests does so over a new connection.
+        let rests = peers.take_slot(1000).map(|place| Arc::clone(&place.turn)).unwrap();
+        let _rest = rests.clone().try_lock_owned().unwrap();
+        assert!(peers.take_slot(1000).unwrap().turn.try_lock().is_err());
     }
 }

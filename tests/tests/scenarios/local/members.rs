@@ -2,6 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use spa_tests::Family;
@@ -14,6 +17,8 @@ use super::*;
 /// Commands that a member may give at once, and seconds for each one more.
 const COMMANDS: u64 = 64;
 const SECONDS_EACH: u64 = 2;
+/// Connections that a member may have at a time.
+const MEMBERS_CONNECTIONS: usize = 16;
 
 /// `spa-server` run by somebody else than root who is in the socket's group.
 struct Member<'s> {
@@ -77,6 +82,43 @@ fn l4_a_member_of_the_group_fills_neither_log_nor_table() {
         let own = net.server.address(family).to_string();
         let output = scene.server.control(&["ban", &own]);
         assert!(!output.status.success() && said(&output).contains("own address"), "{output:?}");
+    });
+}
+
+/// Looking costs as much as there is: strangers fill the table of bans, and a member looks at it by
+/// as many connections as it may have.
+#[test]
+fn l4_a_member_that_looks_without_a_pause_holds_up_nobody() {
+    need_namespaces!();
+    let net = lan();
+    let scene = Scene::ready(&net.server, &net.client, &config(600), &["ssh"]);
+    let banned: Vec<String> =
+        (0..20_000).map(|n| format!("198.18.{}.{} timeout 1h", n >> 8, n & 255)).collect();
+    let table = scene.server.folder().join("bans.nft");
+    let text = format!("add element inet spa ban4 {{ {} }}\n", banned.join(", "));
+    fs::write(&table, text).unwrap();
+    assert!(net.server.command("nft").arg("-f").arg(&table).status().unwrap().success());
+    let member = Member::new(&scene.server);
+    let (over, looks) = (AtomicBool::new(false), AtomicU32::new(0));
+    thread::scope(|scope| {
+        for _ in 0..MEMBERS_CONNECTIONS {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    member.run(&["status"]);
+                    looks.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let knocks = catch_unwind(AssertUnwindSafe(|| {
+            assert!(spa_tests::wait_until(PATIENCE, || looks.load(Ordering::Relaxed) > 0));
+            for number in 0..6 {
+                let family = Family::BOTH[number % 2];
+                let opened = scene.client.open("ssh", family, &["--timeout", "8s"]);
+                assert_eq!(opened.json["services"][0]["granted"], true, "{family}: {opened:?}");
+            }
+        }));
+        over.store(true, Ordering::Relaxed);
+        knocks.unwrap_or_else(|panic| resume_unwind(panic));
     });
 }
 
