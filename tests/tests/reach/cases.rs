@@ -16,7 +16,7 @@ const fn read(name: &'static str, script: &'static str) -> Case {
     Case { name, script, undecided: false, undo: "true" }
 }
 
-const fn unread(name: &'static str, script: &'static str) -> Case {
+pub(crate) const fn unread(name: &'static str, script: &'static str) -> Case {
     Case { name, script, undecided: true, undo: "true" }
 }
 
@@ -27,6 +27,8 @@ macro_rules! nft {
             $($rule, "\n",)* "}\n}\nEOF\n")
     };
 }
+
+pub(crate) use nft;
 
 /// All of them.
 pub(crate) const CASES: &[Case] = &[

@@ -5,5 +5,6 @@
 mod bench;
 mod cases;
 mod changes;
+mod more_cases;
 mod neighbours;
 mod oracle;

@@ -96,6 +96,18 @@ impl View<'_> {
                 }
             }
         }
+        let sent_away = |course: &&Course| !behind && course.packet.own == Some(false);
+        if let Some(course) = trip.courses.iter().find(sent_away) {
+            let to = course.packet.server.map_or("another host".to_owned(), |to| to.to_string());
+            let [forwards4, forwards6] = self.model.forwards;
+            let forwards = if self.v4 { forwards4 } else { forwards6 };
+            let answer = match (forwards, &course.doubt) {
+                (Some(false), None) => ReachAnswer::No,
+                _ => ReachAnswer::Undecided,
+            };
+            let why = format!("it is sent on to {to}, and what answers there is not known here");
+            judged = judged.worse(Judged::new(answer, why));
+        }
         // Without a target the inner port is unknown where another's NAT leads to it.
         let courses = trip.courses.clone();
         let mut first = Trip { courses: Vec::new(), stops: trip.stops };
@@ -113,6 +125,10 @@ impl View<'_> {
         judged = judged.worse(judge_trip(&first));
         for course in &first.courses {
             let packet = &course.packet;
+            if packet.own == Some(true) && !behind && packet.port.is_none() {
+                let why = "a rule sends it to another port here, and which cannot be read";
+                judged = judged.worse(Judged::new(ReachAnswer::Undecided, why));
+            }
             if packet.own == Some(true) && !behind && !self.is_heard(packet, true) {
                 let at = match packet.port {
                     Some(port) => format!("{}/{port}", packet.protocol),
