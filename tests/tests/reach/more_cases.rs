@@ -295,7 +295,8 @@ pub(crate) const MORE_CASES: &[Case] = &[
     ),
     unread(
         "iptables by chance",
-        "iptables-nft -A INPUT -p tcp --dport 22 -m statistic --mode random --probability 1 -j DROP",
+        "iptables-nft -A INPUT -p tcp --dport 22 -m statistic --mode random --probability 1 \
+        -j DROP",
     ),
     unread(
         "iptables by a limit",
@@ -326,8 +327,8 @@ pub(crate) const MORE_CASES: &[Case] = &[
     ),
     unread(
         "ip6tables of the same net",
-        "ip6tables-nft -A INPUT -m hl --hl-lt 255 -p tcp --dport 22 -j DROP; ip6tables-nft -A INPUT \
-        -s fe80::/10 -j ACCEPT",
+        "ip6tables-nft -A INPUT -m hl --hl-lt 255 -p tcp --dport 22 -j DROP; \
+        ip6tables-nft -A INPUT -s fe80::/10 -j ACCEPT",
     ),
     unread(
         "iptables with a chain that nobody jumps to",
