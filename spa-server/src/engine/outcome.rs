@@ -148,7 +148,7 @@ impl Engine {
         self.conclude_session(now, completed, EventKind::Failed, verdict, Some(detail));
     }
 
-    /// Writes log line and answer, and keeps what a repetition is to hear.
+    /// Answers, writes the log line, and keeps what a repetition is to hear.
     fn conclude_session(
         &mut self,
         now: Now,
@@ -157,8 +157,9 @@ impl Engine {
         verdict: Verdict,
         detail: Option<String>,
     ) {
-        self.log_outcome(now, &completed, kind, verdict, detail);
+        // The client waits; log and audit record do not.
         let bytes = self.push_answer(now, &completed, verdict);
+        self.log_outcome(now, &completed, kind, verdict, detail);
         let source = completed.ask.reply_path.to.ip();
         let refused_here = completed.refused.is_some_and(|(refused, _)| refused == source);
         if completed.ask.number > 0 {

@@ -35,6 +35,21 @@ fn a_repeated_last_stage_is_answered_for_half_a_minute() {
     }
 }
 
+/// The client waits for its answer; nobody waits for the log and the audit record.
+#[test]
+fn an_answer_is_sent_before_its_line_is_written() {
+    for home in [home4(0), home6(0)] {
+        for service in ["ssh", "nothing"] {
+            let mut world = World::new(Setup::default());
+            let ask = Ask { service, ..Ask::bound(home) };
+            let knock = world.go(0, &ask, home);
+            assert_eq!(world.acks_to(&knock, home).len(), 1);
+            assert_eq!(world.log.len(), 1, "{:?}", world.log);
+            assert_eq!(world.answered, [1]);
+        }
+    }
+}
+
 /// The latest 16 of a client; another client's do not count.
 #[test]
 fn sixteen_sessions_are_answered_again() {

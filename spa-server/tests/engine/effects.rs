@@ -79,7 +79,10 @@ impl World {
                 self.heard.push_back((reply_path.to, bytes.clone()));
                 self.acks.push((reply_path.to, bytes));
             }
-            Action::Log(event) => self.log.push(event),
+            Action::Log(event) => {
+                self.answered.push(self.acks.len());
+                self.log.push(event);
+            }
         }
     }
 

@@ -38,6 +38,8 @@ pub struct World {
     pub firewall: Firewall,
     pub actors: Vec<Actor>,
     pub log: Vec<Event>,
+    /// Answers that had been sent when each line was written.
+    pub answered: Vec<usize>,
     pub acks: Vec<(SocketAddr, Vec<u8>)>,
     /// What lasts.
     pub opens: Vec<(SessionId, Grant)>,
@@ -106,6 +108,7 @@ impl World {
             firewall: Firewall::default(),
             actors,
             log: Vec::new(),
+            answered: Vec::new(),
             acks: Vec::new(),
             opens: Vec::new(),
             provisional: Vec::new(),
