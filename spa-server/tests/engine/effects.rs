@@ -34,6 +34,7 @@ impl World {
                 self.tell_claims(outcomes, tell);
             }
             Action::Claim { session, ts_ms } => {
+                self.claimed_ms.entry(session).or_insert(self.now.unix_ms);
                 let outcomes = self.store.claim(session, ts_ms);
                 self.tell_claims(outcomes, tell);
             }

@@ -65,6 +65,8 @@ pub struct World {
     pub(crate) held: Vec<Action>,
     /// When the engine first asked for an opening, Unix milliseconds.
     pub asked_ms: HashMap<SessionId, u64>,
+    /// When it first claimed the session, Unix milliseconds.
+    pub claimed_ms: HashMap<SessionId, u64>,
     pub(crate) opened: HashSet<(SessionId, IpAddr)>,
     pub(crate) confirmed: HashSet<(SessionId, IpAddr)>,
     /// The number of each session's last CONFIRM.
@@ -126,6 +128,7 @@ impl World {
             heard: VecDeque::new(),
             held: Vec::new(),
             asked_ms: HashMap::new(),
+            claimed_ms: HashMap::new(),
             opened: HashSet::new(),
             confirmed: HashSet::new(),
             numbers: HashMap::new(),
