@@ -10,7 +10,7 @@ build='cc=gcc pkg-config=pkg-config /etc/ssl/certs/ca-certificates.crt=ca-certif
 demo="$build ip=iproute2 nft=nftables nmap=nmap tcpdump=tcpdump nsenter=util-linux"
 tests="$demo conntrack=conntrack ssh=openssh-client sshd=openssh-server git=git rsync=rsync"
 tests="$tests script=bsdutils setpriv=util-linux fail2ban-regex=fail2ban tmux=tmux make=make"
-tests="$tests fish=fish zsh=zsh iptables-nft=iptables strace=strace tayga=tayga"
+tests="$tests fish=fish zsh=zsh iptables-nft=iptables ipset=ipset strace=strace tayga=tayga"
 tests="$tests python3=python3-venv"
 tests="$tests ufw=ufw firewalld=firewalld dbus-daemon=dbus-daemon"
 bench="$tests fwknop=fwknop-client fwknopd=fwknop-server"

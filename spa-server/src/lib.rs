@@ -6,6 +6,7 @@ pub mod command;
 pub mod config;
 pub mod control;
 pub mod domain;
+pub mod enforcer;
 pub mod engine;
 pub mod firewall;
 pub mod host_check;

@@ -23,6 +23,7 @@ fn in_both_references() {
         "[capture]",
         "[sequence]",
         "[firewall]",
+        "[[enforcer]]",
         "[[service]]",
         "[[bait]]",
         "[ban]",

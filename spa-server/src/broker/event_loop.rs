@@ -12,6 +12,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use spa_keys::Failure;
 
 use super::checkpoint::Checkpoint;
+use super::enforcers::Enforcers;
 use super::files::ConfigFiles;
 use super::hooks::Hooks;
 use super::listener_process::{ListenerProcess, report_distrust, time_until};
@@ -100,11 +101,12 @@ pub fn run_broker(path: &Path) -> Result<(), Failure> {
     };
     // Before the listener: what it is started from has seen nothing yet.
     let hooks = Hooks::start(&config)?;
+    let enforcers = Enforcers::start(&config)?;
     let listener = ListenerProcess::start(path)?;
     let binds = config.capture.mode == CaptureMode::Udp;
     let aside = began_ms.map(|_| Checkpoint::beside_state(&config.server.state));
     let (addresses, terms) = (HostAddresses::watch()?, opened.terms.clone());
-    let mut handler = RequestHandler::new(firewall, addresses, config, terms, hooks);
+    let mut handler = RequestHandler::new(firewall, addresses, config, terms, hooks, enforcers);
     handler.keys.set_servers(&opened.servers);
     for client in revoked {
         handler.versions.revoke_client(&client)?;
@@ -185,6 +187,12 @@ impl Broker {
                     listener.send_order(&ListenerOrder::HookFailures(failures))?;
                 }
             }
+            for order in handler.settle_enforced() {
+                listener.send_order(&order)?;
+            }
+            if let Some(states) = handler.enforcers.take_news() {
+                listener.send_order(&ListenerOrder::Enforcers(states))?;
+            }
             let mut network_changed = false;
             if let Some(network) = &mut self.network {
                 if ready.network {
@@ -227,13 +235,17 @@ impl Broker {
         ];
         let mut waiting: Vec<PollFd<'_>> =
             sources.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+        // Each of these is asked whether it has said something, whoever woke us.
+        let enforcers = self.handler.enforcers.report_fds();
+        waiting.extend(enforcers.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let look = self.network.as_ref().and_then(Network::due);
         let stop = self.listener.stop_by();
         let hook = self.handler.hooks.as_ref().and_then(Hooks::next_due);
         let erase = Some(self.handler.keys.next_erase());
         let (table, trial, work) =
             (self.table.due(), self.trials.due(), self.handler.firewall.work_due());
-        let due = [stop, table, trial, hook, look, erase, work, self.reach.due()];
+        let enforced = self.handler.enforcers.due();
+        let due = [stop, table, trial, hook, look, erase, work, enforced, self.reach.due()];
         let patience = due.into_iter().flatten().min().map_or(PollTimeout::NONE, time_until);
         match poll(&mut waiting, patience) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -259,6 +271,7 @@ impl Broker {
                     if let Some(hooks) = self.handler.due_hooks() {
                         hooks.check_runner();
                     }
+                    self.handler.enforcers.check_processes();
                     if self.listener.has_ended()? {
                         // What it said last may still wait.
                         let _gone = self.take_notices()?;

@@ -10,6 +10,7 @@ mod checkpoint;
 mod child;
 mod client_terms;
 mod config_versions;
+mod enforcers;
 mod enrol;
 mod event_loop;
 mod files;

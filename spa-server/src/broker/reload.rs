@@ -83,7 +83,10 @@ impl FileReloads {
         }
         let Some(askers) = self.wanted.take() else { return Ok(()) };
         supervise::notify_reloading();
-        match free().and_then(|()| ConfigFiles::open_named(&self.path)) {
+        let opened = free()
+            .and_then(|()| ConfigFiles::open_named(&self.path))
+            .and_then(|opened| handler.enforcers.check_unchanged(&opened.config).map(|()| opened));
+        match opened {
             Ok(opened) => {
                 self.reading = true;
                 let number =

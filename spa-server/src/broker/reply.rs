@@ -21,6 +21,8 @@ const MAX_REACH_CHARS: usize = 256;
 /// Outcome of a request that was carried out.
 pub(super) enum Outcome {
     Done,
+    /// An enforcer answers later, under this number.
+    Waits(u64),
     Closed(Option<u64>),
     Grants(Vec<LiveGrant>),
     Bans(Vec<Ban>),
@@ -37,6 +39,7 @@ pub(super) fn send_outcome(channel: &Channel, outcome: Outcome) -> io::Result<()
     let plain: &[BorrowedFd<'_>] = &[];
     match outcome {
         Outcome::Done => channel.send(&Reply::Done, plain),
+        Outcome::Waits(ticket) => channel.send(&Reply::Waits(ticket), plain),
         Outcome::Closed(used) => channel.send(&Reply::Closed(used), plain),
         Outcome::Grants(grants) => send_pages(channel, GRANTS_PER_PAGE, grants, Reply::Grants),
         Outcome::Bans(bans) => send_pages(channel, BANS_PER_PAGE, bans, Reply::Bans),

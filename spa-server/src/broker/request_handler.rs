@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use spa_keys::UnixMillis;
@@ -10,6 +10,7 @@ use spa_keys::UnixMillis;
 use super::authorize::DenialReason;
 use super::client_terms::ClientTerms;
 use super::config_versions::ConfigVersions;
+use super::enforcers::{Enforcers, PassedGrant, SettledGrant};
 use super::enrol::KeyChanges;
 use super::grant_limits::GrantLimits;
 use super::hooks::{Hooks, warn_of_first_hooks};
@@ -19,12 +20,12 @@ use crate::capture::host_addresses::HostAddresses;
 use crate::capture::udp;
 use crate::config::Config;
 use crate::config::activated::Opened;
-use crate::domain::grant::{ADMIN_NAME, GrantId};
+use crate::domain::grant::{ADMIN_NAME, Grant, GrantId};
 use crate::domain::ports::PortRange;
 use crate::firewall::reach::{Reach, ReachQuery};
 use crate::firewall::{Firewall, FirewallError, Hide, Rules};
 use crate::ipc::channel::{Channel, ChannelError};
-use crate::ipc::message::{GrantRequest, Reply, Request, RequestError};
+use crate::ipc::message::{GrantRequest, ListenerOrder, Reply, Request, RequestError};
 use crate::log::{self, Level};
 
 /// Refusals that get a line of their own: a compromised listener must not fill the disk.
@@ -56,6 +57,8 @@ pub(super) struct RequestHandler {
     limits: Option<GrantLimits>,
     /// `None`: there was no hook at the start.
     pub(super) hooks: Option<Hooks>,
+    /// What opens for grants beside this host.
+    pub(super) enforcers: Enforcers,
 }
 
 /// `?` on what the table says.
@@ -73,6 +76,7 @@ impl RequestHandler {
         config: Config,
         clients: ClientTerms,
         hooks: Option<Hooks>,
+        enforcers: Enforcers,
     ) -> Self {
         let opened = Opened::read(&config);
         // What cannot be read now is looked at again when it changes.
@@ -92,6 +96,7 @@ impl RequestHandler {
             keys: KeyChanges::default(),
             limits: None,
             hooks,
+            enforcers,
         }
     }
 
@@ -111,6 +116,74 @@ impl RequestHandler {
             warn_of_first_hooks(self.config());
         }
         self.versions.forget_others();
+        self.adopt_enforced();
+    }
+
+    /// Has the enforcers compared with what is open here, by the configuration in force.
+    fn adopt_enforced(&mut self) {
+        if self.enforcers.is_empty() {
+            return;
+        }
+        match self.firewall.grants() {
+            Ok(live) => self.enforcers.adopt_grants(live),
+            Err(error) => {
+                log::event(Level::Error, "enforcers-not-compared").with("error", error).emit();
+            }
+        }
+    }
+
+    /// Takes what the enforcers have said. Returns what the listener is to be told.
+    pub(super) fn settle_enforced(&mut self) -> Vec<ListenerOrder> {
+        let settled = self.enforcers.take_turn(&self.versions.current.config);
+        settled
+            .into_iter()
+            .map(|settled| {
+                let (ticket, outcome) = (settled.ticket, self.settle_grant(settled));
+                ListenerOrder::Settled { ticket, outcome }
+            })
+            .collect()
+    }
+
+    /// A grant that is open everywhere takes its effects; another one is as it was before.
+    fn settle_grant(&mut self, settled: SettledGrant) -> Result<(), RequestError> {
+        let SettledGrant { id, grant, before, outcome, is_overtaken, .. } = settled;
+        let error = match (outcome, grant) {
+            (Ok(()), Some(grant)) => {
+                self.note_in_force(&grant);
+                return Ok(());
+            }
+            (Err(error), _) => error,
+            (Ok(()), None) => "it was closed meanwhile".to_owned(),
+        };
+        if !is_overtaken {
+            self.take_back(id, before);
+        }
+        Err(RequestError::Failed(error))
+    }
+
+    fn take_back(&mut self, id: GrantId, before: Option<PassedGrant>) {
+        let left = before.as_ref().map(|held| held.end.saturating_duration_since(Instant::now()));
+        let outcome = match (before, left) {
+            (Some(before), Some(left)) => {
+                let mut grant = before.grant.clone();
+                // Whole seconds, as every grant's.
+                grant.ttl = Duration::from_secs(left.as_secs().max(1));
+                self.enforcers.reopen_grant(&self.versions.current.config, before);
+                self.firewall.open(&grant)
+            }
+            // What was let in meanwhile ends as well.
+            _ => {
+                let closed = self.firewall.end(id).map(drop);
+                self.note_closed(id);
+                closed
+            }
+        };
+        if let Err(error) = outcome {
+            log::event(Level::Error, "not-taken-back")
+                .with("grant", id)
+                .with("error", error)
+                .emit();
+        }
     }
 
     /// Closes a grant; of a client that was removed the flows end as well, whatever the service
@@ -119,6 +192,7 @@ impl RequestHandler {
         let owner = self.grant_limits().owner(id);
         let removed = owner.is_some_and(|client| self.versions.is_revoked(&client));
         let used = if removed { self.firewall.end(id)? } else { self.firewall.close(id)? };
+        self.enforcers.close_grant(id, removed);
         self.note_closed(id);
         Ok(used)
     }
@@ -192,7 +266,7 @@ impl RequestHandler {
         }
         match request {
             Request::Install { config, knock } => self.install_rules(config, knock)?,
-            Request::Open { grant, ends } => self.open_grant(&grant, &ends)?,
+            Request::Open { grant, ends } => return self.open_grant(&grant, &ends),
             Request::Close(id) => {
                 return Ok(Outcome::Closed(self.close_grant(id)?));
             }
@@ -256,27 +330,45 @@ impl RequestHandler {
         Ok(())
     }
 
-    fn open_grant(&mut self, asked: &GrantRequest, ends: &[GrantId]) -> Result<(), RequestError> {
+    fn open_grant(
+        &mut self,
+        asked: &GrantRequest,
+        ends: &[GrantId],
+    ) -> Result<Outcome, RequestError> {
         self.check_removed(&asked.client)?;
         let (grant, most) =
             self.versions.current.check_grant(asked, UnixMillis::now().as_millis())?;
         self.check_remote(grant.source)?;
+        let config = &self.versions.current.config;
+        self.enforcers.check_ready(config, &grant).map_err(RequestError::Failed)?;
         self.grant_limits().take_grant(&grant, ends, most)?;
         self.firewall.replace(&grant, ends)?;
         self.grant_limits().note_opened(&grant);
-        ends.iter().for_each(|id| self.note_closed(*id));
+        let ticket = self.enforcers.open_grant(&self.versions.current.config, &grant);
+        for id in ends {
+            self.enforcers.close_grant(*id, true);
+            self.note_closed(*id);
+        }
+        if let Some(ticket) = ticket {
+            return Ok(Outcome::Waits(ticket));
+        }
+        self.note_in_force(&grant);
+        Ok(Outcome::Done)
+    }
+
+    /// A grant is open everywhere.
+    fn note_in_force(&mut self, grant: &Grant) {
         // What nobody has confirmed may be a copier's.
         if grant.provisional {
-            return Ok(());
+            return;
         }
         if let Some(hooks) = &mut self.hooks {
-            hooks.note_opened(&self.versions.current.config, &grant);
+            hooks.note_opened(&self.versions.current.config, grant);
         }
         // What an administrator opens shows nothing about the clients.
         if *grant.client != *ADMIN_NAME {
             self.hide_service(&grant.service);
         }
-        Ok(())
     }
 
     fn note_closed(&mut self, id: GrantId) {
@@ -306,6 +398,9 @@ impl RequestHandler {
                 hooks
                     .adopt_grants(&self.versions.current.config, live)
                     .map_err(|error| RequestError::Failed(error.to_string()))?;
+            }
+            if !self.enforcers.is_adopted() {
+                self.adopt_enforced();
             }
             return Ok(());
         }

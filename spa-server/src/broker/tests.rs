@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::client_terms::ClientTerms;
+use super::enforcers::Enforcers;
 use super::request_handler::RequestHandler;
 use crate::capture::host_addresses::HostAddresses;
 use crate::config::clients::parse_clients;
@@ -115,6 +116,7 @@ impl Pair {
                 config,
                 terms,
                 None,
+                Enforcers::default(),
             ),
             broker,
             listener,

@@ -1,10 +1,11 @@
-//! `spa-server firewall print|render|install|remove`.
+//! `spa-server firewall print|render|backends|install|remove`.
 
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use super::backends::BackendsArgs;
 use super::render::RenderCommand;
 use super::{ConfigArg, output};
 use crate::config::activated::Opened;
@@ -24,6 +25,7 @@ pub(super) enum FirewallCommand {
     /// Print the rules for another firewall in front of this host
     #[command(subcommand)]
     Render(RenderCommand),
+    Backends(BackendsArgs),
     /// Install the table without the server
     #[command(
         after_help = "Hides everything protected; nothing can be opened until the server runs. \
@@ -43,6 +45,7 @@ impl FirewallCommand {
         match self {
             Self::Print(config) => output::answer(&nftables::print(&load_rules(&config)?)),
             Self::Render(command) => command.run(),
+            Self::Backends(backends) => backends.run(),
             Self::Install(config) => {
                 let rules = load_rules(&config)?;
                 let mut firewall = Nftables::new()?;

@@ -2,6 +2,7 @@
 
 mod accept_clock;
 mod audit;
+mod backends;
 mod backup;
 mod backup_archive;
 mod ban;
@@ -68,6 +69,12 @@ enum CliCommand {
     /// The part of the server that runs hooks; `run` starts it
     #[command(hide = true)]
     RunHooks,
+    /// The part of the server that watches over an enforcer's process; `run` starts it
+    #[command(hide = true)]
+    WatchEnforcer,
+    /// The part of the server that speaks to one enforcer
+    #[command(hide = true)]
+    RunEnforcer,
     Check(check::CheckArgs),
     Status(status::StatusArgs),
     Grants(grants::GrantsArgs),
@@ -130,6 +137,8 @@ impl Cli {
             CliCommand::Run(config) => broker::run_broker(&config.config),
             CliCommand::Listen(config) => listener::run_listener(&config.config),
             CliCommand::RunHooks => crate::runner::run_runner(),
+            CliCommand::WatchEnforcer => crate::enforcer::watch_enforcer(),
+            CliCommand::RunEnforcer => crate::enforcer::run_enforcer(),
             CliCommand::Check(check) => check.run(),
             CliCommand::Status(status) => status.run(),
             CliCommand::AcceptClock(accept) => accept.run(),

@@ -8,7 +8,7 @@ use super::backup::compare_with_last;
 use super::table::{count, elapsed, or_dash, time, time_left};
 use super::talk::Asking;
 use crate::control::Command;
-use crate::control::status::{Protection, ReloadState, ServerStatus as State};
+use crate::control::status::{EnforcerRow, Protection, ReloadState, ServerStatus as State};
 use crate::firewall::reach::ReachAnswer;
 use crate::firewall::{Hide, Mode};
 use crate::host_check::{describe_wrong_clock, is_clock_synchronised};
@@ -51,6 +51,7 @@ fn text(status: &State) -> String {
         count(status.clients, "client"),
     );
     out.push_str(&protection(&status.protection));
+    out.push_str(&enforcers(status));
     for port in &status.missing_ports {
         out.push_str(&format!("warning: no knock is received at {}\n", printable(port)));
     }
@@ -146,6 +147,18 @@ fn protection(protection: &Protection) -> String {
         out.push_str(&format!("warning: {}\n", printable(useless)));
     }
     out
+}
+
+fn enforcers(status: &State) -> String {
+    let line = |row: &EnforcerRow| match &row.problem {
+        None => format!("enforcer {}: ready\n", printable(&row.name)),
+        Some(problem) => format!(
+            "warning: enforcer {} is not ready, grants of its services are refused: {}\n",
+            printable(&row.name),
+            printable(problem)
+        ),
+    };
+    status.enforcers.iter().map(line).collect()
 }
 
 fn rules(protection: &Protection) -> String {

@@ -13,8 +13,8 @@ use super::surroundings::{HookCheck, HookPart};
 /// number).
 pub const HOOK_PLACEHOLDERS: [&str; 5] =
     ["{client}", "{service}", "{source}", "{grant}", "{event}"];
-const MOST_ARGUMENTS: usize = 32;
-const LONGEST_ARGUMENT: usize = 1024;
+pub(super) const MOST_ARGUMENTS: usize = 32;
+pub(super) const LONGEST_ARGUMENT: usize = 1024;
 /// useradd(8).
 const LONGEST_USER: usize = 32;
 

@@ -5,9 +5,11 @@
 
 pub(crate) mod activated;
 mod check;
+mod check_enforcers;
 mod check_forwarding;
 pub mod clients;
 mod edit;
+mod enforcers;
 mod excerpt;
 mod findings;
 mod forwarding;
@@ -48,8 +50,9 @@ pub(crate) use key_files::{
 pub use key_files::{hop_plan, previous_key, server_key, surroundings};
 pub(crate) use lockout::Lockout;
 pub use model::{
-    Backend, BanSettings, CaptureMode, CaptureSettings, Config, FirewallSettings, Hook, Log,
-    Metrics, PreviousKey, Protect, SecretFile, SequenceSettings, Server, Service, Stages,
+    Backend, BanSettings, CaptureMode, CaptureSettings, Config, Enforcer, EnforcerKind,
+    FirewallSettings, Hook, Log, Metrics, PreviousKey, Protect, SecretFile, SequenceSettings,
+    Server, Service, Stages,
 };
 pub(crate) use parsers::parse_host as host_name;
 pub use rules::{BAIT_NFLOG_GROUP, KNOCK_NFLOG_GROUP};
@@ -219,6 +222,11 @@ fn read_draft(
         .into_iter()
         .map(|s| services::read_service(s, r, around.check_hook))
         .collect();
+    let enforcers: Vec<_> = root
+        .read_tables(r, "enforcer")
+        .into_iter()
+        .map(|s| enforcers::read_enforcer(s, r, around.check_hook))
+        .collect();
     let baits: Vec<_> =
         root.read_tables(r, "bait").into_iter().map(|s| services::read_bait(s, r)).collect();
     let ban = host::read_ban(root.table(r, "ban"), r);
@@ -230,6 +238,7 @@ fn read_draft(
     check::bait_on_udp(r, &baits);
     check::bait_over_bait(r, &baits);
     check_forwarding::check_forwarding(r, &firewall, &services, around.local_ports);
+    check_enforcers::check_enforcers(r, firewall.firewall.backend, &enforcers, &services);
     check::what_stands_out(r, &firewall, &services, &baits, capture.mode);
 
     let services_complete = services.iter().all(|s| !s.service.name.is_empty());
@@ -241,6 +250,7 @@ fn read_draft(
         capture,
         sequence: sequence.sequence,
         firewall: firewall.firewall,
+        enforcers: enforcers.into_iter().map(|e| e.enforcer).collect(),
         services: services.into_iter().map(|s| s.service).collect(),
         baits: baits.into_iter().map(|b| b.bait).collect(),
         ban,

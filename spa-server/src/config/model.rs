@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::grant::Scope;
 use crate::domain::ports::{PortRange, ProtoPorts, merge_ports};
+use crate::firewall::capabilities::Capabilities;
 use crate::firewall::{Authenticated, Bait, Established, Hide, Mode, PacketHook, Target};
 use crate::log::{Format, Level};
 use crate::store::audit::Limits;
@@ -30,6 +31,8 @@ pub struct Config {
     pub sequence: SequenceSettings,
     /// `[firewall]`.
     pub firewall: FirewallSettings,
+    /// Every `[[enforcer]]`, in the order of the file.
+    pub enforcers: Vec<Enforcer>,
     /// Every `[[service]]`, in the order of the file.
     pub services: Vec<Service>,
     /// Every `[[bait]]`, in the order of the file.
@@ -297,6 +300,45 @@ pub struct Service {
     pub on_open: Option<Hook>,
     /// Run when a grant has ended.
     pub on_close: Option<Hook>,
+    /// Names of the enforcers that open it as well, beside this host.
+    pub enforcers: Vec<Arc<str>>,
+}
+
+/// `[[enforcer]]`: what opens for grants beside this host's own firewall.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enforcer {
+    /// Name, `[a-z0-9-]{1,24}`.
+    pub name: Arc<str>,
+    /// Time that it has for one grant.
+    pub timeout: Duration,
+    /// What it is.
+    pub kind: EnforcerKind,
+}
+
+/// Kinds of enforcers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EnforcerKind {
+    /// A program of the administrator's.
+    Exec {
+        /// Absolute path and arguments.
+        command: Vec<String>,
+        /// What it opens ends by itself.
+        expires: bool,
+        /// It ends flows.
+        ends_flows: bool,
+    },
+}
+
+impl Enforcer {
+    /// Its abilities.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        match self.kind {
+            EnforcerKind::Exec { expires, ends_flows, .. } => {
+                Capabilities::of_program(expires, ends_flows)
+            }
+        }
+    }
 }
 
 /// A program that is told of a grant: no shell, own user, time limit.

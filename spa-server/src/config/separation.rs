@@ -11,7 +11,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::{Config, Findings, SecretFile};
+use super::{Config, EnforcerKind, Findings, SecretFile};
 
 /// Finds what is wrong with the places that a configuration, read from `path`, gives to files and
 /// folders. Looks at the disk.
@@ -56,6 +56,11 @@ fn list_deciding_paths(path: &Path, config: &Config) -> Vec<(&'static str, PathB
     let hooks =
         config.services.iter().flat_map(|service| [&service.on_open, &service.on_close]).flatten();
     all.extend(hooks.filter_map(|hook| Some(("the hook", PathBuf::from(hook.run.first()?)))));
+    all.extend(config.enforcers.iter().filter_map(|enforcer| match &enforcer.kind {
+        EnforcerKind::Exec { command, .. } => {
+            Some(("the enforcer's program", PathBuf::from(command.first()?)))
+        }
+    }));
     all
 }
 

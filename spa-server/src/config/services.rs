@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use spa_keys::{ServiceName, duration};
 use spa_proto::{HopPlan, service_id};
 
+use super::enforcers;
 use super::findings::{Report, ValueError};
 use super::forwarding::{self, ForwardingRead};
 use super::hooks;
@@ -211,6 +212,8 @@ pub(super) struct ServiceRead {
     pub(super) ports_span: Span,
     /// Values and places of `hook`, `to` and `established`.
     pub(super) forwarding: ForwardingRead,
+    /// `enforcers`, each with its place.
+    pub(super) enforcers: Vec<Located<Arc<str>>>,
 }
 
 /// Reads a `[[service]]`; `check_hook` looks at its programs.
@@ -256,6 +259,7 @@ pub(super) fn read_service(
     let forwarding = forwarding::read_forwarding(s, report);
     let on_open = hooks::read_hook(s, report, "on-open", check_hook);
     let on_close = hooks::read_hook(s, report, "on-close", check_hook);
+    let enforcers = enforcers::read_names(s, report);
     let scope = match scope {
         Scope::Ports(ports) if forwarding.packet_hook == PacketHook::Forward => {
             Scope::Inside(ports)
@@ -278,8 +282,9 @@ pub(super) fn read_service(
         established,
         on_open,
         on_close,
+        enforcers: enforcers.iter().map(|l| Arc::clone(&l.value)).collect(),
     };
-    ServiceRead { service, name_span, ports_span, forwarding }
+    ServiceRead { service, name_span, ports_span, forwarding, enforcers }
 }
 
 fn service_ports(

@@ -35,6 +35,9 @@ pub struct ServerStatus {
     pub not_hidden: Vec<String>,
     /// Protection by the table.
     pub protection: Protection,
+    /// Enforcers beside this host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub enforcers: Vec<EnforcerRow>,
     /// Sentences about knock ports at which nothing is heard.
     #[serde(default)]
     pub missing_ports: Vec<String>,
@@ -73,6 +76,18 @@ pub struct BackupState {
     pub made_ms: u64,
     /// What has changed since: `configuration`, `server key`, `clients`.
     pub changed: Vec<String>,
+}
+
+/// An enforcer beside this host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct EnforcerRow {
+    /// Its name.
+    pub name: String,
+    /// Why grants of its services are refused; `None`: they are not.
+    pub problem: Option<String>,
+    /// Grants that it did not open since the start.
+    pub failures: u64,
 }
 
 /// Protection by the table.

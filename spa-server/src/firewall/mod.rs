@@ -4,6 +4,7 @@
 
 pub mod address_set;
 pub mod baitlog;
+pub mod capabilities;
 pub(crate) mod host_network;
 pub mod netlink;
 pub mod nftables;

@@ -141,6 +141,9 @@ pub enum Reply {
     Done,
     /// It was not done.
     Failed(RequestError),
+    /// It is done here, and passed on to enforcers: its outcome comes as
+    /// [`ListenerOrder::Settled`] with this number.
+    Waits(u64),
     /// Reply to [`Request::Close`]: first packets that the grant has let in, where those are
     /// counted.
     Closed(Option<u64>),
@@ -335,8 +338,28 @@ pub enum ListenerOrder {
     Reach(ReachState),
     /// Hooks have failed, or were dropped, since the last time.
     HookFailures(HookFailures),
+    /// Every enforcer has opened a grant, or it was taken back.
+    Settled {
+        /// Number of [`Reply::Waits`].
+        ticket: u64,
+        /// What became of it.
+        outcome: Result<(), RequestError>,
+    },
+    /// State of the enforcers; told at every change.
+    Enforcers(Vec<EnforcerState>),
     /// End cleanly.
     Stop,
+}
+
+/// State of one enforcer.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct EnforcerState {
+    /// Its name.
+    pub name: String,
+    /// Why it does not open; `None`: it does.
+    pub problem: Option<String>,
+    /// Grants that it did not open since the start.
+    pub failures: u64,
 }
 
 /// What is not as it should be between services and their packets.

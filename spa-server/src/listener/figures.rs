@@ -111,6 +111,11 @@ impl Figures {
             hooks: services.flat_map(|service| tally.hooks_of(service)).collect(),
             audit_lost,
             audit_left_out,
+            enforcers: firewall
+                .enforcers
+                .iter()
+                .map(|state| (state.name.clone(), state.problem.is_none(), state.failures))
+                .collect(),
             tally,
         }
     }

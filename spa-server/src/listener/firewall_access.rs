@@ -6,7 +6,7 @@ use crate::domain::ports::PortRange;
 use crate::firewall::{Firewall, Hide, Mode, Rules};
 use crate::ipc::channel::Channel;
 use crate::ipc::client::BrokerClient;
-use crate::ipc::message::ReachState;
+use crate::ipc::message::{EnforcerState, ReachState};
 use crate::log::{self, Level};
 use spa_keys::Failure;
 
@@ -26,6 +26,8 @@ pub(super) struct FirewallAccess {
     hides_nowhere: bool,
     /// Services that strangers may reach, or that a grant does not open.
     pub(super) reach: ReachState,
+    /// State of the enforcers beside this host.
+    pub(super) enforcers: Vec<EnforcerState>,
     /// Look of hidden ports, as the broker has chosen it.
     pub(super) hide: Hide,
 }
@@ -52,6 +54,7 @@ impl FirewallAccess {
             useless_interfaces: Vec::new(),
             hides_nowhere: false,
             reach: ReachState::default(),
+            enforcers: Vec::new(),
         })
     }
 

@@ -1,7 +1,7 @@
 //! The engine at work: it is given packets and outcomes, and what it wants is carried out in its
 //! order.
 
-use std::net::IpAddr;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,11 +18,10 @@ use super::table_builds::{TABLE_LEAD_TIME, TableBuilds};
 use crate::capture::reply::Replier;
 use crate::control::Response;
 use crate::domain::grant::{Grant, GrantId};
-use crate::engine::{
-    Action, ClockStep, Engine, Event, KeyReplacement, Now, Registry, ServiceTerms, Settings,
-};
+use crate::engine::{Action, ClockStep, Engine, Event, KeyReplacement, Now, Registry, Settings};
 use crate::firewall::{Firewall as _, FirewallError};
 use crate::ipc::client::BrokerClient;
+use crate::ipc::message::RequestError;
 use crate::log::{self, Level};
 use crate::store::audit::EndedBy;
 
@@ -32,6 +31,30 @@ pub(super) enum ThreadOutcome {
     Recorded(RecordOutcome),
     /// The tag table of an epoch is built.
     Built(u64, TagTable),
+}
+
+/// Who waits for the enforcers to open a grant.
+enum OpeningAsker {
+    /// A knock.
+    Session(SessionId),
+    /// An administrator.
+    Admin(Box<AdminOpening>),
+}
+
+/// A grant that an administrator opens, and how that is recorded and answered.
+pub(super) struct AdminOpening {
+    /// The grant.
+    pub(super) grant: Grant,
+    /// It was open already.
+    pub(super) renewed: bool,
+    /// Makes the event that is recorded.
+    pub(super) event: fn(&Grant, bool, u32, Option<&FirewallError>) -> Event,
+    /// Makes the response.
+    pub(super) respond: fn(Result<(&Grant, bool), FirewallError>) -> Response,
+    /// User id of who asks.
+    pub(super) by: u32,
+    /// Where the response goes.
+    pub(super) answer: oneshot::Sender<Response>,
 }
 
 /// A session whose new keys are on the disk.
@@ -61,6 +84,8 @@ pub(super) struct KnockServer {
     /// Devices whose new keys are on the disk, to be answered when a reload has made them known
     /// here.
     replaced: Vec<Replaced>,
+    /// Who waits for enforcers, by the broker's number.
+    openings: HashMap<u64, OpeningAsker>,
 }
 
 impl KnockServer {
@@ -90,6 +115,7 @@ impl KnockServer {
             table_builds: TableBuilds::new(),
             closings: Closings::default(),
             replaced: Vec::new(),
+            openings: HashMap::new(),
         }
     }
 
@@ -137,8 +163,8 @@ impl KnockServer {
         self.record.report_left_out(now);
     }
 
-    /// Carries out every waiting action. The firewall answers at once, so its outcome may bring
-    /// more.
+    /// Carries out every waiting action. The firewall of this host answers at once, so its outcome
+    /// may bring more; that of enforcers comes by [`KnockServer::settle_opening`].
     pub(super) fn run_actions(&mut self) {
         while let Some(action) = self.engine.poll() {
             match action {
@@ -151,8 +177,15 @@ impl KnockServer {
                     }
                 }
                 Action::Open { session, grant, ends } => {
-                    let outcome = self.broker.replace(&grant, &ends).map_err(Into::into);
-                    self.engine.apply_open_outcome(self.clock.now(), session, outcome);
+                    match self.broker.open_grant(&grant, &ends) {
+                        Ok(Some(ticket)) => {
+                            self.openings.insert(ticket, OpeningAsker::Session(session));
+                        }
+                        outcome => {
+                            let outcome = outcome.map(drop).map_err(Into::into);
+                            self.engine.apply_open_outcome(self.clock.now(), session, outcome);
+                        }
+                    }
                 }
                 Action::Close { session, grants } => self.close_for_client(session, grants),
                 Action::Replace { session, keys } => self.replace_keys(session, &keys),
@@ -285,23 +318,39 @@ impl KnockServer {
         self.run_actions();
     }
 
-    /// Opens a service for an administrator. Returns the grant, and whether it was open already.
-    pub(super) fn open_for_admin(
-        &mut self,
-        service: &ServiceTerms,
-        source: IpAddr,
-        ttl: Duration,
-        event: impl Fn(&Grant, bool, Option<&FirewallError>) -> Event,
-    ) -> Result<(Grant, bool), FirewallError> {
-        let now = self.clock.now();
-        let grant = self.engine.admin_grant(now, service, source, ttl);
-        let renewed = self.engine.is_live(&grant.client, grant.id, now);
-        let outcome = self.broker.open(&grant);
-        if outcome.is_ok() {
-            self.engine.adopt([(grant.clone(), ttl)], now);
+    /// Opens a service for an administrator, and answers when it is open everywhere.
+    pub(super) fn open_for_admin(&mut self, opening: AdminOpening) {
+        match self.broker.open_grant(&opening.grant, &[]) {
+            Ok(Some(ticket)) => {
+                self.openings.insert(ticket, OpeningAsker::Admin(Box::new(opening)));
+            }
+            outcome => self.finish_opening(opening, outcome.map(drop)),
         }
-        self.record.record_event(now, &event(&grant, renewed, outcome.as_ref().err()));
-        outcome.map(|()| (grant, renewed))
+    }
+
+    fn finish_opening(&mut self, opening: AdminOpening, outcome: Result<(), FirewallError>) {
+        let AdminOpening { grant, renewed, event, respond, by, answer } = opening;
+        let now = self.clock.now();
+        if outcome.is_ok() {
+            self.engine.adopt([(grant.clone(), grant.ttl)], now);
+        }
+        self.record.record_event(now, &event(&grant, renewed, by, outcome.as_ref().err()));
+        let _gone = answer.send(respond(outcome.map(|()| (&grant, renewed))));
+        self.run_actions();
+    }
+
+    /// Every enforcer has opened a grant, or it was taken back.
+    pub(super) fn settle_opening(&mut self, ticket: u64, outcome: Result<(), RequestError>) {
+        let outcome = outcome.map_err(FirewallError::from);
+        match self.openings.remove(&ticket) {
+            None => {}
+            Some(OpeningAsker::Session(session)) => {
+                let outcome = outcome.map_err(Into::into);
+                self.engine.apply_open_outcome(self.clock.now(), session, outcome);
+                self.run_actions();
+            }
+            Some(OpeningAsker::Admin(opening)) => self.finish_opening(*opening, outcome),
+        }
     }
 
     /// Closes grants for an administrator and answers when it is done.

@@ -50,6 +50,8 @@ pub struct MetricsSnapshot {
     /// Hooks that failed or were dropped, of every service's `on-open` and `on-close`: service,
     /// `open` or `close`, how many.
     pub hooks: Vec<(String, &'static str, u64)>,
+    /// Enforcers: name, ready or not, grants that it did not open.
+    pub enforcers: Vec<(String, bool, u64)>,
     /// Audit entries lost.
     pub audit_lost: u64,
     /// Grants without an audit entry, because their client had too many.

@@ -66,6 +66,7 @@ fn snapshot() -> MetricsSnapshot {
         bans: Some(1),
         baits: vec![("telnet".to_owned(), 2)],
         hooks: vec![("ssh".to_owned(), "open", 0), ("ssh".to_owned(), "close", 3)],
+        enforcers: vec![("edge".to_owned(), true, 2)],
         audit_lost: 0,
         audit_left_out: 0,
         tally,
@@ -95,8 +96,10 @@ fn labels_are_closed() {
         .flat_map(|(labels, _)| labels.split("\","))
         .filter_map(|label| label.split_once('=').map(|(name, _)| name))
         .collect();
-    let known =
-        ["bait", "hook", "kind", "le", "outcome", "reason", "service", "verdict", "version"];
+    let known = [
+        "bait", "enforcer", "hook", "kind", "le", "outcome", "reason", "service", "verdict",
+        "version",
+    ];
     assert_eq!(labels, known.into_iter().collect());
 }
 

@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use super::{BUCKETS_MS, MetricsSnapshot};
 
 /// Every metric: name, type, help. The order of the text.
-pub const METRIC_NAMES: [(&str, &str, &str); 28] = [
+pub const METRIC_NAMES: [(&str, &str, &str); 30] = [
     ("spa_build_info", "gauge", "Always 1; the version is a label."),
     ("spa_process_start_time_seconds", "gauge", "When the server started, unix time."),
     ("spa_clients", "gauge", "Enrolled clients."),
@@ -69,6 +69,16 @@ pub const METRIC_NAMES: [(&str, &str, &str); 28] = [
         "spa_hook_failures_total",
         "counter",
         "Programs of on-open and on-close that failed or were not run, by service and hook.",
+    ),
+    (
+        "spa_enforcer_ready",
+        "gauge",
+        "1 while an enforcer has exactly what is to be open, by its name.",
+    ),
+    (
+        "spa_enforcer_failures_total",
+        "counter",
+        "Grants refused because an enforcer did not open them, by its name.",
     ),
     ("spa_audit_lost_total", "counter", "Audit entries that were lost."),
     (
@@ -174,6 +184,18 @@ fn collect_samples(name: &str, s: &MetricsSnapshot, unix_ms: u64) -> Samples<'st
                 (format_series(name, &[("service", service), ("hook", hook)]), count.to_string())
             };
             s.hooks.iter().map(one).collect()
+        }
+        "spa_enforcer_ready" => {
+            let one = |(enforcer, ready, _): &(String, bool, u64)| {
+                (format_series(name, &[("enforcer", enforcer)]), u8::from(*ready).to_string())
+            };
+            s.enforcers.iter().map(one).collect()
+        }
+        "spa_enforcer_failures_total" => {
+            let one = |(enforcer, _, count): &(String, bool, u64)| {
+                (format_series(name, &[("enforcer", enforcer)]), count.to_string())
+            };
+            s.enforcers.iter().map(one).collect()
         }
         "spa_audit_lost_total" => one(&s.audit_lost),
         "spa_audit_left_out_total" => one(&s.audit_left_out),

@@ -5,7 +5,6 @@
 //! It has no capability but, as root, those to become another user and to kill what that user
 //! started.
 
-mod inherited;
 mod job;
 
 use std::io;
@@ -45,7 +44,7 @@ pub fn run_runner() -> Result<(), Failure> {
     }
     let null = std::fs::File::open("/dev/null")?;
     nix::unistd::dup2_stdin(&null).map_err(io::Error::from)?;
-    inherited::keep_from_hooks()?;
+    sandbox::keep_from_programs()?;
     sandbox::runner()?;
 
     let (queue, waiting) = sync_channel::<Job>(MAX_OPEN_JOBS);

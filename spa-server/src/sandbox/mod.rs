@@ -6,12 +6,14 @@
 //! sockets.
 
 mod files;
+mod inherited;
 mod rights;
 mod syscalls;
 mod verify;
 
 use std::path::{Path, PathBuf};
 
+pub use inherited::keep_from_programs;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
@@ -82,6 +84,20 @@ pub fn runner() -> Result<(), Failure> {
     rights::keep_runner()?;
     prctl::set_no_new_privs().map_err(|error| missing_wall("no_new_privs", &error))?;
     prctl::set_dumpable(false).map_err(|error| missing_wall("protection from tracing", &error))
+}
+
+/// Leaves the process that watches over an enforcer, and that of a program of the administrator's,
+/// what such a program may need: the firewall, and packets of its own.
+///
+/// # Errors
+/// A wall that is missing.
+pub fn enforcer() -> Result<(), Failure> {
+    limit_resources()?;
+    rights::keep_for_programs()?;
+    prctl::set_no_new_privs().map_err(|error| missing_wall("no_new_privs", &error))?;
+    prctl::set_dumpable(false).map_err(|error| missing_wall("protection from tracing", &error))?;
+    prctl::set_pdeathsig(Signal::SIGKILL)
+        .map_err(|error| missing_wall("the end with the broker", &error))
 }
 
 fn limit_resources() -> Result<(), Failure> {

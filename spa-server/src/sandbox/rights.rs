@@ -59,6 +59,15 @@ pub(super) fn keep_runner() -> Result<(), Failure> {
     keep_capabilities(&[Capability::CAP_SETUID, Capability::CAP_SETGID, Capability::CAP_KILL])
 }
 
+/// Keeps what a program of an enforcer may need, and hands it on to such a program.
+pub(super) fn keep_for_programs() -> Result<(), Failure> {
+    let failed = |error: CapsError| missing_wall("capabilities", &error);
+    keep_capabilities(&[Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW])?;
+    let kept = caps::read(None, CapSet::Permitted).map_err(failed)?;
+    caps::set(None, CapSet::Inheritable, &kept).map_err(failed)?;
+    caps::set(None, CapSet::Ambient, &kept).map_err(failed)
+}
+
 /// Drops every capability but these; of these, what is not there is not missed.
 fn keep_capabilities(needed: &[Capability]) -> Result<(), Failure> {
     let failed = |error: CapsError| missing_wall("capabilities", &error);

@@ -8,6 +8,7 @@ mod commands;
 mod confirm;
 mod control;
 mod doctor;
+mod enforcer;
 mod enrol;
 mod explain;
 mod first_day;

@@ -68,6 +68,7 @@ impl Trial {
             ));
         }
         let opened = ConfigFiles::open_named(reloads.path())?;
+        handler.enforcers.check_unchanged(&opened.config)?;
         let (old, new) = (&handler.config().server, &opened.config.server);
         for (name, differs) in
             [("state", old.state != new.state), ("control", old.control != new.control)]

@@ -14,10 +14,11 @@ use crate::domain::grant::{Grant, GrantId};
 use crate::engine::{Event, EventKind, Registry};
 use crate::firewall::{Firewall as _, FirewallError, LiveGrant};
 use crate::listener::firewall_access::FirewallAccess;
-use crate::listener::knock_server::KnockServer;
+use crate::listener::knock_server::{AdminOpening, KnockServer};
 use crate::listener::record::admin_event;
 use spa_keys::did_you_mean;
 use spa_keys::duration;
+use tokio::sync::oneshot;
 
 /// An address as the kernel's sets know it, if it can be another machine's.
 fn check_remote(source: IpAddr) -> Result<IpAddr, Failure> {
@@ -44,14 +45,36 @@ pub(in crate::listener) fn list_grants(
     Ok(GrantList { grants: grants.iter().map(Into::into).collect() })
 }
 
-/// Opens a service for an address, without a knock.
+/// Opens a service for an address, without a knock, and answers when it is open.
 pub(in crate::listener) fn open_grant(
     knocks: &mut KnockServer,
-    service: &str,
-    source: IpAddr,
-    ttl_s: Option<u64>,
+    asked: (&str, IpAddr, Option<u64>),
     by: u32,
-) -> Result<GrantOpened, Failure> {
+    answer: oneshot::Sender<Response>,
+) {
+    match prepare_opening(knocks, asked, by) {
+        Ok(grant) => {
+            let renewed = knocks.engine.is_live(&grant.client, grant.id, knocks.now());
+            knocks.open_for_admin(AdminOpening {
+                grant,
+                renewed,
+                event: opening_event,
+                respond: |outcome| Response::from_outcome(describe_opened(outcome)),
+                by,
+                answer,
+            });
+        }
+        Err(failure) => {
+            let _gone = answer.send(Response::from_failure(&failure));
+        }
+    }
+}
+
+fn prepare_opening(
+    knocks: &mut KnockServer,
+    (service, source, ttl_s): (&str, IpAddr, Option<u64>),
+    by: u32,
+) -> Result<Grant, Failure> {
     let source = check_remote(source)?;
     let registry = std::sync::Arc::clone(knocks.engine.registry());
     let Some(service) = registry.service_named(service) else {
@@ -78,7 +101,11 @@ pub(in crate::listener) fn open_grant(
         ));
     }
     UserLimits::check_grants(by, knocks.record.audit.count_opened_by(by))?;
-    let event = |grant: &Grant, renewed: bool, error: Option<&FirewallError>| match error {
+    Ok(knocks.engine.admin_grant(knocks.now(), service, source, ttl))
+}
+
+fn opening_event(grant: &Grant, renewed: bool, by: u32, error: Option<&FirewallError>) -> Event {
+    match error {
         None if renewed => admin_event(EventKind::Renewed, grant, by),
         None => admin_event(EventKind::Granted, grant, by),
         Some(error) => Event {
@@ -86,17 +113,20 @@ pub(in crate::listener) fn open_grant(
             reason: Reason::Firewall,
             ..admin_event(EventKind::Failed, grant, by)
         },
-    };
-    match knocks.open_for_admin(service, source, ttl, event) {
+    }
+}
+
+fn describe_opened(outcome: Result<(&Grant, bool), FirewallError>) -> Result<GrantOpened, Failure> {
+    match outcome {
         Ok((grant, renewed)) => Ok(GrantOpened {
             grant: grant.id.to_string(),
             client: ADMIN_NAME.to_owned(),
             service: grant.service.to_string(),
-            source,
-            ttl_s: ttl.as_secs(),
+            source: grant.source,
+            ttl_s: grant.ttl.as_secs(),
             renewed,
         }),
-        Err(FirewallError::Banned(_)) => Err(Failure::failed(format!(
+        Err(FirewallError::Banned(source)) => Err(Failure::failed(format!(
             "{source} is banned, and the server is strict; first: spa-server unban {source}"
         ))),
         Err(error) => Err(error.into()),

@@ -2,13 +2,21 @@
 
 use spa_keys::Failure;
 
-use crate::control::status::{ClockState, KnockCounts, PacketCounts, Protection, ServerStatus};
+use crate::control::status::{
+    ClockState, EnforcerRow, KnockCounts, PacketCounts, Protection, ServerStatus,
+};
 use crate::firewall::Firewall as _;
+use crate::ipc::message::EnforcerState;
 use crate::listener::firewall_access::FirewallAccess;
 use crate::listener::knock_server::KnockServer;
 use crate::listener::packet_source::PacketSource;
 use crate::listener::reload::SetupReloads;
 use crate::listener::trial::TrialState;
+
+fn describe_enforcer(state: &EnforcerState) -> EnforcerRow {
+    let EnforcerState { name, problem, failures } = state.clone();
+    EnforcerRow { name, problem, failures }
+}
 
 /// Reports the state of the server.
 pub(in crate::listener) fn report_status(
@@ -45,6 +53,7 @@ pub(in crate::listener) fn report_status(
             useless_interfaces: firewall.useless_interfaces.clone(),
             reach: firewall.reach.rows.clone(),
         },
+        enforcers: firewall.enforcers.iter().map(describe_enforcer).collect(),
         other_sequences: {
             let lockout = reloads.lockout();
             [lockout.locked_out(), lockout.previous(), lockout.unknown()]

@@ -167,6 +167,10 @@ impl EventLoop {
             ListenerOrder::HookFailures(HookFailures { service, hook, count }) => {
                 self.knocks.record.tally.hooks_failed(service, hook.word(), count);
             }
+            ListenerOrder::Settled { ticket, outcome } => {
+                self.knocks.settle_opening(ticket, outcome);
+            }
+            ListenerOrder::Enforcers(states) => self.firewall.enforcers = states,
             ListenerOrder::Restored => {
                 self.firewall.note_restored(true);
                 self.knocks.record.tally.restores += 1;
@@ -265,7 +269,8 @@ impl EventLoop {
             )),
             Command::Grants => Response::from_outcome(grants::list_grants(firewall)),
             Command::Open { service, source, ttl_s } => {
-                Response::from_outcome(grants::open_grant(knocks, &service, source, ttl_s, by))
+                grants::open_grant(knocks, (&service, source, ttl_s), by, answer);
+                return knocks.run_actions();
             }
             Command::Close(which) => {
                 match grants::choose_grants(firewall, knocks.engine.registry(), &which) {

@@ -1,4 +1,4 @@
-//! Descriptors that whoever started the server left open: no hook gets them.
+//! Descriptors that whoever started the server left open: no program gets them.
 
 #![allow(unsafe_code)]
 
@@ -8,7 +8,7 @@ use std::io;
 ///
 /// # Errors
 /// Descriptors cannot be listed.
-pub(super) fn keep_from_hooks() -> io::Result<()> {
+pub fn keep_from_programs() -> io::Result<()> {
     for entry in std::fs::read_dir("/proc/self/fd")? {
         let name = entry?.file_name();
         let Some(number) = name.to_str().and_then(|name| name.parse::<libc::c_int>().ok()) else {
