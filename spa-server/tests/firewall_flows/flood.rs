@@ -20,6 +20,17 @@ pub struct Flood {
 impl Flood {
     /// To this port of the host at the near end of the client's cable; `pause` between two packets.
     pub fn start(server: &Host, client: &Host, port: u16, pause: Duration) -> Self {
+        Self::start_to(server, client, FAMILIES.map(|(server, ..)| server), port, pause)
+    }
+
+    /// The same to other addresses, which that host leads to.
+    pub fn start_to(
+        server: &Host,
+        client: &Host,
+        targets: [&str; 2],
+        port: u16,
+        pause: Duration,
+    ) -> Self {
         let mac = |host: &Host, name: &'static str| {
             let text = host.run(move || sh(&format!("ip -o link show {name}")));
             let text = text.rsplit("link/ether ").next().unwrap().to_owned();
@@ -40,9 +51,9 @@ impl Flood {
         });
         let (sent, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (count, over) = (sent.clone(), stop.clone());
+        let ends = [0, 1].map(|family| (ip(FAMILIES[family].1), ip(targets[family])));
         let socket = client.run(|| super::begins::packet_socket("far1"));
         let thread = std::thread::spawn(move || {
-            let ends = FAMILIES.map(|(server, source, _)| (ip(source), ip(server)));
             for number in 0u64.. {
                 for (from, to) in ends {
                     let own = u16::try_from(number % 60_000).unwrap() + 2000;

@@ -119,6 +119,49 @@ fn f13_no_change_of_the_table_lets_a_stranger_in() {
     assert!(flood.sent() > 10_000, "{} packets", flood.sent());
 }
 
+/// The same at a host behind this one.
+#[test]
+fn f13_no_change_of_the_table_lets_a_stranger_through() {
+    let hidden = |established| behind("tcp/22", None, established);
+    let base = gateway(Hide::Drop, vec![hidden(Established::Keep)]);
+    let site = Site::new(&base);
+    let inner = forward::FAMILIES.map(|[_, inner, ..]| inner);
+    let mut flood = Flood::start_to(&site.router, &site.client, inner, 22, Duration::ZERO);
+    let with = |change: &dyn Fn(&mut Rules)| {
+        let mut other = base.clone();
+        change(&mut other);
+        other
+    };
+    let others = [
+        ("the same", with(&|_| ())),
+        ("a bound port", with(&|r| r.forward = vec![hidden(Established::Drop)])),
+        ("another service", with(&|r| r.forward.push(behind("tcp/80", None, Established::Keep)))),
+        (
+            "our own NAT",
+            with(&|r| r.forward.push(behind("tcp/2222", Some("10.9.2.2:80"), Established::Drop))),
+        ),
+        ("all interfaces", with(&|r| r.interfaces.clear())),
+        ("the mode", with(&|r| r.mode = Mode::Standalone)),
+        ("strictness", with(&|r| r.authenticated = Authenticated::Strict)),
+        ("the bans' limit", with(&|r| r.ban_limit = 2000)),
+    ];
+    let mut met: Vec<String> = Vec::new();
+    for (what, other) in others {
+        let sent = flood.sent();
+        for turn in 0..TURNS {
+            site.install([&other, &base][turn % 2]);
+            flood.pass(BETWEEN);
+        }
+        let answers = flood.answers(&site.client);
+        if answers > 0 {
+            met.push(format!("{what}: {answers} of {}", flood.sent() - sent));
+        }
+    }
+    assert!(met.is_empty(), "first packets of a stranger that were answered: {met:#?}");
+    site.wall.with(&site.router, |f| f.remove().unwrap());
+    assert!(flood.answers(&site.client) > 0, "without the table they are answered");
+}
+
 /// Answers from the end of a flush until a table is back that has this many grants: the fewest of
 /// some flushes, since a busy machine adds to each what has nothing to do with the grants.
 fn window(grants: u32) -> u64 {
