@@ -211,7 +211,7 @@ impl RequestHandler {
         clients: ClientTerms,
         knock: Vec<PortRange>,
     ) -> (u64, Option<String>) {
-        (self.opened, self.knock, self.news) = (Opened::read(&config), knock, true);
+        (self.opened, self.knock, self.news) = (self.opened.read_again(&config), knock, true);
         let number = self.versions.restore_config(config, clients);
         self.settle_reload();
         let rules = self.current_rules();
@@ -410,7 +410,7 @@ impl RequestHandler {
             )));
         };
         version.check_knock_ports(&knock)?;
-        let opened = Opened::read(&version.config);
+        let opened = self.opened.read_again(&version.config);
         self.firewall.install(&self.rules_of(&opened, &version.config, &knock))?;
         self.versions.activate(config);
         (self.knock, self.opened, self.news) = (knock, opened, true);

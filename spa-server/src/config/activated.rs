@@ -52,6 +52,20 @@ impl Opened {
         opened
     }
 
+    /// Reads it for another configuration of a running server. What is hidden stays so, whatever
+    /// has become of the memory: a file that is away would make it visible.
+    pub(crate) fn read_again(&self, config: &Config) -> Self {
+        let mut read = Self::read(config);
+        if let (Some(names), Some(known)) = (&mut read.names, &self.names)
+            && read.folder == self.folder
+            && !known.is_subset(names)
+        {
+            names.extend(known.iter().cloned());
+            read.write();
+        }
+        read
+    }
+
     /// As [`Opened::read`]; why the memory cannot be read is for the caller to tell.
     pub(crate) fn look(config: &Config) -> (Self, Option<FileError>) {
         let folder = broker_folder(&config.server.state);
@@ -101,6 +115,12 @@ impl Opened {
         if !names.insert(service.to_owned()) {
             return false;
         }
+        self.write();
+        true
+    }
+
+    fn write(&self) {
+        let Some(names) = &self.names else { return };
         let mut text = ACTIVATED_FILE_HEADER.to_owned();
         for name in names.iter() {
             text.push_str(name);
@@ -111,15 +131,13 @@ impl Opened {
             file::private_folder(&self.folder).and_then(|()| file::replace(&path, &text))
         {
             log::event(Level::Error, "opened-not-remembered")
-                .with("service", service)
                 .with("error", error)
                 .with(
                     "do",
-                    "check that the folder can be created and written; until then the service is \
+                    "check that the folder can be created and written; until then services are \
                      visible again after a restart",
                 )
                 .emit();
         }
-        true
     }
 }

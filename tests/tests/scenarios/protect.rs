@@ -124,6 +124,13 @@ fn b4_a_memory_that_was_emptied_or_cut_hides_everything() {
         let words = ["level=error", "event=opened-unreadable", "hidden=everything"];
         scene.server.log().wait_since(mark, &words);
     }
+    // Nor does a reload make visible what this process has hidden.
+    std::fs::write(&path, &whole).unwrap();
+    scene.server.restart();
+    std::fs::remove_file(&path).unwrap();
+    assert!(scene.server.control(&["reload"]).status.success());
+    hidden(&scene, &net.stranger, [true, false]);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
     // Of all that stands in the folder, what was never there is the only thing that is no sign.
     std::fs::write(&path, whole).unwrap();
     scene.server.restart();
