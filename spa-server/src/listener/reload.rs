@@ -11,7 +11,9 @@ use super::firewall_access::FirewallAccess;
 use super::knock_server::KnockServer;
 use super::packet_source::{PacketSource, knock_ports};
 use super::received::ReceivedFiles;
+use super::setup::EnrolledFile;
 use super::{Clock, Setup};
+use crate::config::clients::enrolled_file;
 use crate::config::{Config, Lockout};
 use crate::control::status::ReloadState;
 use crate::engine::live_epochs;
@@ -35,6 +37,7 @@ pub(super) struct SetupReloads {
     path: PathBuf,
     config: Config,
     lockout: Lockout,
+    enrolled: EnrolledFile,
     last: Option<ReloadState>,
     sender: UnboundedSender<Reloaded>,
     read: UnboundedReceiver<Reloaded>,
@@ -42,9 +45,14 @@ pub(super) struct SetupReloads {
 
 impl SetupReloads {
     /// Runs with this configuration, which was read from `path`.
-    pub(super) fn new(path: PathBuf, config: Config, lockout: Lockout) -> Self {
+    pub(super) fn new(
+        path: PathBuf,
+        config: Config,
+        lockout: Lockout,
+        enrolled: EnrolledFile,
+    ) -> Self {
         let (sender, read) = unbounded_channel();
-        Self { path, config, lockout, last: None, sender, read }
+        Self { path, config, lockout, enrolled, last: None, sender, read }
     }
 
     /// The configuration in force.
@@ -103,12 +111,14 @@ impl SetupReloads {
         let (setup, tables) = outcome?;
         if !forced && order.purpose == Purpose::Reload {
             check_clients_left(knocks.engine.registry().clients(), &setup, &order.clients)?;
+            check_enrolled_left(self.enrolled, &setup)?;
         }
-        let Setup { config, registry, settings, lockout, .. } = *setup;
+        let Setup { config, registry, settings, lockout, enrolled, .. } = *setup;
         let ports = knock_ports(&settings, knocks.now().unix_ms);
         firewall.swap_rules(order.config, config.rules(&ports), packets)?;
         let note = describe_late(&self.config, &config);
         self.config = config;
+        self.enrolled = enrolled;
         if lockout != self.lockout {
             lockout.log();
         }
@@ -162,6 +172,21 @@ fn check_clients_left(before: usize, new: &Setup, file: &SentFile) -> Result<(),
         _ => "no client is left".to_owned(),
     };
     let problem = format!("{what}, and {before} would be locked out at once");
+    Err(Failure::config(problem).remedy_after("if that is meant", "spa-server reload --force"))
+}
+
+/// Refuses to go on without what devices have brought about: keys that clients have replaced, some
+/// because they were stolen, would be good again.
+fn check_enrolled_left(before: EnrolledFile, new: &Setup) -> Result<(), Failure> {
+    if before != EnrolledFile::Held || new.enrolled == EnrolledFile::Held {
+        return Ok(());
+    }
+    let file = enrolled_file(&new.config.server.state);
+    let problem = format!(
+        "{} is missing or empty: keys that clients have replaced would be good again, and devices \
+         that enrolled themselves locked out; put it back from a copy",
+        file.display()
+    );
     Err(Failure::config(problem).remedy_after("if that is meant", "spa-server reload --force"))
 }
 

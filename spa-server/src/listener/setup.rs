@@ -18,6 +18,17 @@ use crate::engine::{
 use crate::ipc::stanza::make_stanza;
 use spa_keys::Failure;
 
+/// State of the file of what devices have brought about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EnrolledFile {
+    /// There is none.
+    Absent,
+    /// It has no content, as we never leave it.
+    Empty,
+    /// It says something.
+    Held,
+}
+
 /// A configuration with its keys and clients, ready to run.
 pub struct Setup {
     /// The configuration.
@@ -26,6 +37,8 @@ pub struct Setup {
     pub findings: Findings,
     /// Who knocks where nothing is heard.
     pub(crate) lockout: Lockout,
+    /// What the file of what devices have brought about is like.
+    pub(crate) enrolled: EnrolledFile,
     /// Server key, services, clients.
     pub registry: Arc<Registry>,
     /// The engine's settings.
@@ -51,6 +64,12 @@ impl Setup {
     /// # Errors
     /// As [`Setup::load`].
     pub fn from_received(files: ReceivedFiles) -> Result<Self, Failure> {
+        let length = files.enrolled.as_ref().ok().and_then(|file| file.metadata().ok());
+        let state = match length.map(|meta| meta.len()) {
+            None => EnrolledFile::Absent,
+            Some(0) => EnrolledFile::Empty,
+            Some(_) => EnrolledFile::Held,
+        };
         let clients = std::cell::RefCell::new(Some(files.clients));
         let enrolled = std::cell::RefCell::new(Some(files.enrolled));
         let take = |path: &Path| {
@@ -77,7 +96,7 @@ impl Setup {
             }
             _ => None,
         };
-        Self::from_parts(loaded, server, previous)
+        Ok(Self { enrolled: state, ..Self::from_parts(loaded, server, previous)? })
     }
 
     fn from_parts(
@@ -107,6 +126,7 @@ impl Setup {
             lockout: Lockout::find(&loaded.config, &loaded.clients, &loaded.invitations),
             config: loaded.config,
             findings: loaded.findings,
+            enrolled: EnrolledFile::Absent,
             registry: Arc::new(registry),
             settings,
         })

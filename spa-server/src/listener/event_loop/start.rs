@@ -7,6 +7,7 @@ use tokio::net::UnixListener;
 use super::EventLoop;
 use crate::capture::host_addresses::HostAddresses;
 use crate::capture::{self, Kind};
+use crate::config::clients::enrolled_file;
 use crate::config::{CaptureMode, Config, KNOCK_NFLOG_GROUP};
 use crate::domain::grant::GrantId;
 use crate::engine::Engine;
@@ -27,6 +28,7 @@ use crate::listener::record::EventRecord;
 use crate::listener::reload::SetupReloads;
 use crate::listener::retry::{is_in_use, retry_while_taken};
 use crate::listener::second_server::SecondServerWatch;
+use crate::listener::setup::EnrolledFile;
 use crate::listener::store_thread::StoreThread;
 use crate::listener::strangers::StrangerLines;
 use crate::listener::{Clock, Setup, control_socket};
@@ -43,12 +45,19 @@ pub(in crate::listener) fn open_listener(
 ) -> Result<(EventLoop, UnixListener), Failure> {
     let clock = Clock::start();
     let config_path = files.path.clone();
-    let Setup { config, findings, registry, settings, lockout } = Setup::from_received(files)?;
+    let Setup { config, findings, enrolled, registry, settings, lockout } =
+        Setup::from_received(files)?;
     log::init(config.log.format, config.log.level)?;
     if !findings.is_empty() {
         log::event(Level::Warn, "config")
             .with("findings", findings.iter().count())
             .with("see", "spa-server check")
+            .emit();
+    }
+    if enrolled == EnrolledFile::Empty {
+        log::event(Level::Error, "enrolled-empty")
+            .with("file", enrolled_file(&config.server.state).display())
+            .with("valid-again", "keys that clients have replaced")
             .emit();
     }
     lockout.log();
@@ -135,7 +144,7 @@ pub(in crate::listener) fn open_listener(
         ),
         firewall,
         baits: BaitWatch::new(bait_log, broker)?,
-        reloads: SetupReloads::new(config_path, config, lockout),
+        reloads: SetupReloads::new(config_path, config, lockout, enrolled),
         trial: Default::default(),
         figures: Figures::new(now.unix_ms),
         limits: UserLimits::default(),

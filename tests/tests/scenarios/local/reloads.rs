@@ -72,3 +72,37 @@ fn b12_devices_that_enrolled_themselves_do_not_hide_a_missing_file() {
     assert!(said(&output).contains("clients.toml is missing"), "{}", said(&output));
     assert_eq!(scene.server.status()["clients"], 2);
 }
+
+/// The file of what devices have brought about is emptied, or away: the keys that stood before it
+/// would be good again.
+#[test]
+fn b12_replaced_keys_do_not_come_back() {
+    need_namespaces!();
+    let net = lan();
+    let mut scene = Scene::ready(&net.server, &net.client, &config(600), &["ssh"]);
+    let enrolled = scene.server.folder().join("state-broker/enrolled.toml");
+    scene.client.must_open("ssh", Family::V4, &[]);
+    let rotated = scene.client.command("spa").args(["rotate", "server"]).output().unwrap();
+    assert!(rotated.status.success(), "{}", said(&rotated));
+    scene.client.must_open("ssh", Family::V6, &[]);
+    let whole = fs::read(&enrolled).unwrap();
+    for emptied in [true, false] {
+        if emptied {
+            fs::write(&enrolled, "").unwrap();
+        } else {
+            fs::remove_file(&enrolled).unwrap();
+        }
+        let output = scene.server.control(&["reload"]);
+        assert_eq!(output.status.code(), Some(78), "{}", said(&output));
+        assert!(said(&output).contains("reload --force"), "{}", said(&output));
+        scene.client.must_open("ssh", Family::V4, &[]);
+    }
+    fs::write(&enrolled, &whole).unwrap();
+    fs::set_permissions(&enrolled, Permissions::from_mode(0o600)).unwrap();
+    assert!(scene.server.control(&["reload"]).status.success());
+    fs::write(&enrolled, "").unwrap();
+    assert!(scene.server.control(&["reload", "--force"]).status.success());
+    assert!(scene.server.stop().success());
+    scene.server.launch();
+    scene.server.wait_log(&["level=error", "event=enrolled-empty"]);
+}
