@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spa_keys::{file, whole_millis};
+use spa_keys::file::{self, FileError};
+use spa_keys::whole_millis;
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
 
 use super::super::model::Service;
@@ -304,6 +305,14 @@ pub(super) fn change_store(
     let (old, new) = apply_edit(&writer, &shown, ENROLLED_FILE_HEADER, edit)?;
     if new == old {
         return Ok(());
+    }
+    if writer.content().is_some_and(<[u8]>::is_empty) {
+        // With one entry more nobody would see that the others are gone, and that the keys which
+        // clients have replaced are good again.
+        let text = format!(
+            "it is empty: put it back from a copy, or begin anew without it: mv {shown} {shown}.old"
+        );
+        return Err(EditError::from(FileError::from_io(path, std::io::Error::other(text))).into());
     }
     let none = Surroundings::none();
     let (services, around) =

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::super::super::Surroundings;
 use super::super::enrolled::{merge_enrolled, parse_enrolled};
 use super::super::{
-    Client, NewKeys, ReplaceError, Secret, erase_former, parse_clients, replace_keys, seen,
-    undo_change,
+    Client, NewKeys, ReplaceError, Secret, erase_former, forget_client, parse_clients,
+    replace_keys, seen, undo_change,
 };
 
 const DAY: u64 = 24 * 3_600_000;
@@ -145,4 +145,20 @@ fn the_same_keys_with_another_psk_change_nothing() {
     let again = replace_keys(&scratch.file(), "alice", "spa1a", &keys, NOW + 1, OVERLAP);
     assert!(matches!(again, Err(ReplaceError::JustTaken)), "{again:?}");
     assert_eq!(text_of(&scratch.file()), stored);
+}
+
+/// What a full disk or a stray hand has emptied is not written over.
+#[test]
+fn an_emptied_file_takes_no_new_keys() {
+    let scratch = Scratch::new();
+    scratch.rotate("a", "b", NOW).unwrap();
+    let whole = fs::read(scratch.file()).unwrap();
+    fs::write(scratch.file(), "").unwrap();
+    let refused = scratch.rotate("a", "c", NOW).unwrap_err().to_string();
+    assert!(refused.contains("it is empty"), "{refused}");
+    assert_eq!(fs::read(scratch.file()).unwrap(), b"");
+    // What changes nothing is no reason to fail: a client is removed all the same.
+    assert!(!forget_client(&scratch.file(), "alice").unwrap());
+    fs::write(scratch.file(), whole).unwrap();
+    scratch.rotate("b", "c", NOW).unwrap();
 }
