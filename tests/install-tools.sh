@@ -42,9 +42,10 @@ done
 # so and do not run.
 unpacked=${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/tools
 unpack() {
-    for pair in crowdsec=crowdsec promtool=prometheus; do
-        ! command -v "${pair%=*}" >/dev/null 2>&1 || continue
-        ! test -e "$unpacked/usr/bin/${pair%=*}" || continue
+    for pair in crowdsec=crowdsec promtool=prometheus \
+        dockerd=docker.io containerd=containerd runc=runc busybox=busybox-static; do
+        PATH="$PATH:$unpacked/usr/bin:$unpacked/usr/sbin:$unpacked/bin" \
+            command -v "${pair%=*}" >/dev/null 2>&1 && continue
         mkdir -p "$unpacked/packages"
         (cd "$unpacked/packages" && apt-get -qq download "${pair#*=}" &&
             dpkg -x "${pair#*=}"_*.deb ..) >/dev/null 2>&1 ||

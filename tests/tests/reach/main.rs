@@ -5,6 +5,7 @@
 mod bench;
 mod cases;
 mod changes;
+mod dockerd;
 mod more_cases;
 mod neighbours;
 mod oracle;
