@@ -7,14 +7,14 @@ use spa_keys::{Failure, printable};
 
 use super::table::{or_dash, table, time};
 use super::talk::Asking;
-use crate::control::rows::{Explained, KnockRow};
+use crate::control::rows::{Explained, KnockRow, RuleRow};
 use crate::control::{Command, ExplainRequest};
 
 /// Explain whether a knock would be granted, and by which rule
 #[derive(Debug, Args)]
 #[command(
     after_help = "Prints the verdict of each rule and the last knocks of the client. Exit code 1 \
-        when the\nknock would be denied.\n\n\
+        when the\nknock would be denied, or when rules of others would stop what comes then.\n\n\
         Example:\n  spa-server explain laptop ssh --from 192.0.2.7"
 )]
 pub(super) struct ExplainArgs {
@@ -38,6 +38,9 @@ pub(super) struct ExplainArgs {
     asking: Asking,
 }
 
+/// How the rows about rules of others begin.
+const WAY_ROWS: &str = "way-";
+
 impl ExplainArgs {
     /// Prints the verdict of each rule; fails when the knock would be denied.
     pub(super) fn run(self) -> Result<(), Failure> {
@@ -45,13 +48,46 @@ impl ExplainArgs {
         let request = ExplainRequest { client, service, from, at, wanted, ttl_s: ttl };
         let outcome = asking.ask(Command::Explain(request));
         let answer: Explained = asking.print_response(outcome, text)?;
-        if answer.would_open {
+        let ways = Ways::of(&answer);
+        if answer.would_open && !ways.all_stop() {
             return Ok(());
+        }
+        if answer.would_open {
+            return Err(Failure::failed(format!(
+                "it would open, and rules of others stop what comes then: {}",
+                ways.stop.join(", ")
+            )));
         }
         Err(Failure::failed(format!(
             "it would not open: the rule `{}` denies it",
             printable(&or_dash(answer.refused_by))
         )))
+    }
+}
+
+/// What rules of others do with packets that a grant lets in, by the names of the rows.
+struct Ways<'a> {
+    stop: Vec<&'a str>,
+    doubt: Vec<&'a str>,
+    pass: usize,
+}
+
+impl<'a> Ways<'a> {
+    fn of(answer: &'a Explained) -> Self {
+        let mut this = Self { stop: Vec::new(), doubt: Vec::new(), pass: 0 };
+        for row in answer.rules.iter().filter(|row| row.rule.starts_with(WAY_ROWS)) {
+            match row.says.as_str() {
+                "no" => this.stop.push(&row.rule),
+                "depends" => this.doubt.push(&row.rule),
+                _ => this.pass += 1,
+            }
+        }
+        this
+    }
+
+    /// Nothing comes through over any family.
+    fn all_stop(&self) -> bool {
+        !self.stop.is_empty() && self.doubt.is_empty() && self.pass == 0
     }
 }
 
@@ -74,12 +110,22 @@ fn text(answer: &Explained) -> String {
         .collect();
     out.push_str(&table(&["RULE", "SAYS", "WHY"], &rules));
     let ttl = time(answer.ttl_s.unwrap_or(0));
-    out.push_str(&if !answer.would_open {
-        "\nwould not open\n".to_owned()
-    } else if answer.rules.iter().any(|rule| rule.says == "depends") {
-        format!("\nwould open for {ttl}, from an allowed address\n")
+    let ways = Ways::of(answer);
+    let depends = |rule: &RuleRow| rule.says == "depends" && !rule.rule.starts_with(WAY_ROWS);
+    out.push_str(&if answer.would_open {
+        let mut line = format!("\nwould open for {ttl}");
+        if answer.rules.iter().any(depends) {
+            line.push_str(", from an allowed address");
+        }
+        if ways.all_stop() {
+            line.push_str(", and rules of others would stop what comes then");
+        } else if !ways.stop.is_empty() || !ways.doubt.is_empty() {
+            let rows = [ways.stop, ways.doubt].concat().join(", ");
+            line.push_str(&format!("; what comes then may be stopped: {rows}"));
+        }
+        line + "\n"
     } else {
-        format!("\nwould open for {ttl}\n")
+        "\nwould not open\n".to_owned()
     });
     let knocks: Vec<Vec<String>> = answer.knocks.iter().map(knock).collect();
     if knocks.is_empty() {

@@ -6,6 +6,7 @@ mod bench;
 mod cases;
 mod changes;
 mod dockerd;
+mod fail2ban;
 mod more_cases;
 mod neighbours;
 mod oracle;

@@ -70,7 +70,12 @@ pub(in crate::listener) fn explain_knock(
         }
         .word()
         .to_owned(),
-        why: way.reachable.why,
+        why: match way.remedy {
+            Some(remedy) if way.reachable.answer == ReachAnswer::No => {
+                format!("{}: {remedy}", way.reachable.why)
+            }
+            _ => way.reachable.why,
+        },
     });
     let rules = explanation.rules.iter().map(|rule| RuleRow {
         rule: rule.name.to_owned(),

@@ -1,9 +1,23 @@
 //! Commands that let a port pass, in the words of who owns the rules: a rule of ours in a table of
 //! theirs would be lost, or stay for ever, when its owner writes it anew.
 
+use std::net::IpAddr;
+
 use super::rules::{ForeignRules, ObjectName};
 use crate::domain::ports::ProtoPorts;
 use crate::firewall::nftables::abi;
+
+/// The command that takes a ban back, where the rule that drops a source is of a tool that bans.
+pub(super) fn advise_unban(chain: &ObjectName, source: IpAddr) -> Option<String> {
+    let begins = |word: &str| chain.name.starts_with(word) || chain.table.starts_with(word);
+    if begins("f2b-") {
+        Some(format!("fail2ban-client unban {source}"))
+    } else if begins("crowdsec") {
+        Some(format!("cscli decisions delete --ip {source}"))
+    } else {
+        None
+    }
+}
 
 impl ForeignRules {
     /// The command for a base chain that drops packets to these ports.

@@ -2,6 +2,7 @@
 //! at every hook, translations, forwarding, our own rules, and who listens. It is built once and
 //! answers for each service; what cannot be read is said, and counts for neither answer.
 
+use super::advice::advise_unban;
 use super::judged::Judged;
 use super::model::HostModel;
 use super::view::View;
@@ -59,6 +60,9 @@ impl HostModel {
             return Some("write hook = \"forward\" in it, with [firewall] interfaces".to_owned());
         }
         let stop = reachable.stop.as_ref().filter(|_| reachable.answer == ReachAnswer::No)?;
+        if let Some(command) = self.source.and_then(|source| advise_unban(&stop.by.chain, source)) {
+            return Some(command);
+        }
         let asked = question.ports.first()?;
         let inner = question.to.and_then(|to| to.port).map(PortRange::one);
         let ports = ProtoPorts { range: inner.unwrap_or(asked.range), ..*asked };
