@@ -82,6 +82,14 @@ impl Config {
         self
     }
 
+    /// Replaces a text of the lines that were appended.
+    #[must_use]
+    pub fn replaced(mut self, from: &str, to: &str) -> Config {
+        assert!(self.tail.contains(from), "{from} is not there");
+        self.tail = self.tail.replace(from, to);
+        self
+    }
+
     /// The file's text for a server that lives in this folder.
     pub fn text(&self, folder: &Path) -> String {
         let mut text = String::new();

@@ -174,6 +174,7 @@ impl RequestHandler {
             // What was let in meanwhile ends as well.
             _ => {
                 let closed = self.firewall.end(id).map(drop);
+                self.enforcers.close_grant(id, true);
                 self.note_closed(id);
                 closed
             }

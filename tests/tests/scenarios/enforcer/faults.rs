@@ -28,7 +28,7 @@ fn nothing_is_open_unless_it_is_open_everywhere() {
             await_ready(&scene);
             let mark = scene.server.log().mark();
             place.fail(fault);
-            let busy = scene.client.open("ssh", family, &["--timeout", "5s"]);
+            let busy = scene.client.open("ssh", family, &["--timeout", "3s"]);
             assert!(!busy.status.success(), "{fault}: {busy:?}");
             assert_eq!(busy.json["services"][0]["reason"], "firewall", "{fault}: {busy:?}");
             let line = scene.server.log().wait_since(mark, &["event=failed", "reason=firewall"]);
@@ -47,6 +47,33 @@ fn nothing_is_open_unless_it_is_open_everywhere() {
     let metrics = String::from_utf8(scene.server.control(&["metrics"]).stdout).unwrap();
     assert!(metrics.contains("spa_enforcer_ready{enforcer=\"desk\"} 1"), "{metrics}");
     assert!(!metrics.contains("spa_enforcer_failures_total{enforcer=\"desk\"} 0"), "{metrics}");
+}
+
+#[test]
+fn what_one_has_opened_is_taken_back_when_another_refuses() {
+    need_namespaces!();
+    let net = lan();
+    let (place, second) = (Place::with_program("first", DESK), Place::with_program("second", DESK));
+    let config = enforced(&place.program(), 60, "timeout = \"1s\"")
+        .replaced("[\"desk\"]", "[\"desk\", \"second\"]")
+        .append(&format!(
+            "[[enforcer]]\nname = \"second\"\nkind = \"exec\"\ncommand = [\"{}\"]\n",
+            second.program().display()
+        ));
+    let scene = Scene::ready(&net.server, &net.client, &config, &["ssh"]);
+    await_ready(&scene);
+    scene.server.wait_log(&["event=enforcer-ready", "enforcer=second"]);
+    second.fail("refuse");
+    let busy = scene.client.open("ssh", Family::V4, &["--timeout", "2s"]);
+    assert!(!busy.status.success(), "{busy:?}");
+    let asked = fs::read_to_string(place.0.join("asked")).unwrap();
+    assert!(asked.contains("\"ttl\""), "the first was asked: {asked}");
+    place.await_empty();
+    second.await_empty();
+    assert!(wait_until(PATIENCE, || scene.is_hidden(Family::V4, SSH)));
+    second.fail("");
+    scene.client.must_open("ssh", Family::V4, &[]);
+    assert!(place.holds("ssh ") && second.holds("ssh "));
 }
 
 #[test]
