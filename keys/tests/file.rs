@@ -194,6 +194,7 @@ fn links_that_only_we_and_root_can_change_lead_to_their_file() {
     symlink("gone", at("nowhere")).unwrap();
     let nowhere = file::follow_trusted(&at("nowhere")).unwrap_err();
     assert!(nowhere.to_string().contains("leads nowhere"), "{nowhere}");
+    assert_eq!(nowhere.exit_code(), spa_keys::exit::CONFIG, "a start that is tried again for ever");
     assert!(!matches!(nowhere, FileError::Missing(_)));
     assert!(refused("round"));
     // A folder in which others put another link.

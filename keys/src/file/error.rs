@@ -18,6 +18,13 @@ pub enum FileError {
     Permission(PathBuf),
     /// A symbolic link: whoever can change the link chooses the content.
     Symlink(PathBuf),
+    /// A symbolic link to what is not there.
+    DeadLink {
+        /// The link.
+        path: PathBuf,
+        /// What is missing.
+        missing: PathBuf,
+    },
     /// A symbolic link to a file that is refused.
     Behind {
         /// The link.
@@ -122,6 +129,10 @@ impl FileError {
                      readlink -f {at}"
                 )
             }
+            Self::DeadLink { missing, .. } => format!(
+                "{at} is a link that leads nowhere: put back {}, or name the file itself",
+                missing.display()
+            ),
             Self::Behind { error, .. } => {
                 format!("{at} is a symbolic link, and {}", error.problem())
             }
@@ -171,6 +182,7 @@ impl FileError {
             | Self::Links(path)
             | Self::Locked(path)
             | Self::NotText(path)
+            | Self::DeadLink { path, .. }
             | Self::Behind { path, .. }
             | Self::Owner { path, .. }
             | Self::Mode { path, .. }
@@ -189,6 +201,7 @@ impl FileError {
             | Self::Mode { .. }
             | Self::Writable { .. } => crate::exit::PERMISSION,
             Self::Symlink(_)
+            | Self::DeadLink { .. }
             | Self::NotRegular(_)
             | Self::Links(_)
             | Self::Large { .. }

@@ -34,12 +34,11 @@ pub fn follow_trusted(path: &Path) -> Result<PathBuf, FileError> {
     let mut stranger = None;
     while let Some(name) = left.pop() {
         let next = at.join(&name);
-        let meta = next.symlink_metadata().map_err(|source| {
-            let text = format!(
-                "a link that leads nowhere: put back {} ({source}), or name the file itself",
-                next.display()
-            );
-            FileError::Io { path: path.to_owned(), source: io::Error::other(text) }
+        let meta = next.symlink_metadata().map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => {
+                FileError::DeadLink { path: path.to_owned(), missing: next.clone() }
+            }
+            _ => failed(source),
         })?;
         if !meta.is_symlink() {
             at = next;

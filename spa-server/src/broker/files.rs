@@ -44,6 +44,14 @@ pub(super) struct ConfigFiles {
     pub(super) terms: ClientTerms,
 }
 
+/// Copies a file of clients; one that is too long is refused before half of it fills the memory.
+fn copy_file(file: File, path: &Path) -> Result<File, Failure> {
+    if file.metadata()?.len() > CLIENTS_LIMIT {
+        return Err(FileError::Large { path: path.to_owned(), limit: CLIENTS_LIMIT }.into());
+    }
+    Ok(copy_to_memory(file.take(CLIENTS_LIMIT + 1))?)
+}
+
 impl ConfigFiles {
     /// Opens what a configuration names, and reads the configuration alone: of key and clients the
     /// kernel makes the copies, and `terms` reads the clients' beside the work.
@@ -89,16 +97,17 @@ impl ConfigFiles {
             None => None,
         };
         let place = config.server.clients.path(around.credentials.as_deref());
+        let enrolled_path = enrolled_file(&config.server.state);
+        let clients_path = place.clone().unwrap_or_default();
         let (clients, clients_file) = match (opened, place) {
             (Some(file), _) => (SentFile::Attached, Some(file)),
             (None, Some(path)) => open_secret_file(&path),
             (None, None) => (SentFile::Nowhere, None),
         };
-        let (enrolled, enrolled_file) = open_secret_file(&enrolled_file(&config.server.state));
-        let copy = |file: Option<File>| {
-            file.map(|file| copy_to_memory(file.take(CLIENTS_LIMIT + 1))).transpose()
-        };
-        let (clients_file, enrolled_file) = (copy(clients_file)?, copy(enrolled_file)?);
+        let (enrolled, enrolled_file) = open_secret_file(&enrolled_path);
+        let copy = |file: Option<File>, path: &Path| file.map(|file| copy_file(file, path));
+        let clients_file = copy(clients_file, &clients_path).transpose()?;
+        let enrolled_file = copy(enrolled_file, &enrolled_path).transpose()?;
         let (text, key) = (copy_to_memory(bytes)?, copy_to_memory(key.take(MAX_KEY_FILE_BYTES))?);
         let again = |file: &Option<File>| file.as_ref().map(File::try_clone).transpose();
         let terms = ClientTerms::of_files(TermsSource {
