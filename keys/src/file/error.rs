@@ -22,14 +22,14 @@ pub enum FileError {
     DeadLink {
         /// The link.
         path: PathBuf,
-        /// What is missing.
+        /// The missing target.
         missing: PathBuf,
     },
     /// A symbolic link to a file that is refused.
     Behind {
         /// The link.
         path: PathBuf,
-        /// What is wrong with the file that it leads to.
+        /// Fault of the file that it leads to.
         error: Box<Self>,
     },
     /// A folder, device, pipe or socket.

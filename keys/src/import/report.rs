@@ -37,7 +37,7 @@ impl fmt::Display for SourceLine {
     }
 }
 
-/// How much a remark matters.
+/// Weight of a remark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemarkWeight {
     /// Nothing changes.
@@ -53,7 +53,7 @@ pub enum RemarkWeight {
 pub struct Remark {
     /// Line that it is about.
     pub place: SourceLine,
-    /// How much it matters.
+    /// Weight of the remark.
     pub weight: RemarkWeight,
     /// Sentence, safe for a terminal.
     pub text: String,

@@ -1,4 +1,5 @@
-//! What the settings of a host in `config.toml` may be; the same for whoever reads or writes them.
+//! Values that settings of a host in `config.toml` may have; the same for whoever reads or writes
+//! them.
 
 use std::path::Path;
 

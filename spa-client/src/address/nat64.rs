@@ -15,7 +15,7 @@ const WELL_KNOWN: (Ipv6Addr, u8) = (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0
 const LOCAL_USE: (Ipv6Addr, u8) = (Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0), 48);
 /// Name that has only IPv4 addresses, so that IPv6 ones tell a network's prefix (RFC 7050).
 const IPV4_ONLY_NAME: &str = "ipv4only.arpa";
-/// Its addresses.
+/// Addresses.
 const IPV4_ONLY: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 0, 170), Ipv4Addr::new(192, 0, 0, 171)];
 /// Longest wait for its addresses: who has no translator waits for nothing.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_millis(700);

@@ -117,7 +117,7 @@ pub(crate) fn follow_moves<T>(
     })
 }
 
-/// What services are held open for.
+/// Purpose of a hold.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum HoldTask {
     /// They stay open, and each change is told; `json`: on standard output.

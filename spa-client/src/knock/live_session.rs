@@ -24,7 +24,7 @@ pub(crate) struct LiveSession {
     pub(super) confirms: u8,
 }
 
-/// What came in.
+/// Incoming message.
 pub(super) enum Received {
     /// An answer to this session.
     Answer(Answer),

@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv6Net};
 use crate::address::{discover_prefixes, is_public_address, is_translated};
 use crate::host::BindSrc;
 
-/// What is known of that address.
+/// Knowledge of that address.
 pub(crate) struct SeenAddress {
     /// Binding of the knock to its source address.
     pub(crate) bind_src: BindSrc,

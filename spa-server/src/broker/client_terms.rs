@@ -23,9 +23,9 @@ type ByName = HashMap<Arc<str>, ClientTerm>;
 /// A client as the broker knows it.
 #[derive(Debug)]
 pub(super) struct ClientTerm {
-    /// What it may be granted.
+    /// Terms of its grants.
     pub(super) stanza: Stanza,
-    /// Its present keys; `None`: the text is none.
+    /// Present keys; `None`: the text is none.
     pub(super) public: Option<ClientPublic>,
 }
 

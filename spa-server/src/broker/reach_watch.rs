@@ -1,4 +1,4 @@
-//! What reaches the services, looked at again when something about this host changes, and told when
+//! Reach of the services, looked at again when something about this host changes, and told when
 //! the answers do.
 
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 /// Most rows that are told to the listener.
 const MAX_ROWS: usize = 16;
 
-/// What was told last.
+/// Rows that were told last.
 #[derive(Default)]
 pub(super) struct ReachWatch {
     rows: Vec<Reach>,

@@ -57,7 +57,7 @@ pub(super) struct RequestHandler {
     limits: Option<GrantLimits>,
     /// `None`: there was no hook at the start.
     pub(super) hooks: Option<Hooks>,
-    /// What opens for grants beside this host.
+    /// Enforcers that open for grants beside this host.
     pub(super) enforcers: Enforcers,
 }
 

@@ -38,7 +38,7 @@ pub(super) struct ExplainArgs {
     asking: Asking,
 }
 
-/// How the rows about rules of others begin.
+/// Beginning of the rows about rules of others.
 const WAY_ROWS: &str = "way-";
 
 impl ExplainArgs {
@@ -65,7 +65,7 @@ impl ExplainArgs {
     }
 }
 
-/// What rules of others do with packets that a grant lets in, by the names of the rows.
+/// Effects of other people's rules on packets that a grant lets in, by the names of the rows.
 struct Ways<'a> {
     stop: Vec<&'a str>,
     doubt: Vec<&'a str>,

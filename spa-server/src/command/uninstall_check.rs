@@ -73,7 +73,7 @@ const INSTALLED: [(&str, &str); 18] = [
 ];
 /// Folders that may have what systemd reads; the first belongs to the administrator.
 const SYSTEMD_FOLDERS: [&str; 3] = ["/etc", "/run", "/usr/lib"];
-/// What may be in them.
+/// Names that may be in them.
 const SYSTEMD_FILES: [(&str, &str); 5] = [
     ("unit", "systemd/system/spa-server.service"),
     ("unit", "systemd/system/spa-server.service.d"),

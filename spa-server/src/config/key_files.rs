@@ -163,7 +163,8 @@ pub(crate) fn numbered_key(old: &Path, n: u32) -> PathBuf {
     old.with_file_name(format!("{}-{n}{extension}", cut_number(&stem)))
 }
 
-/// Whether two files of a folder are named as one key and another that `rotate-key` made of it.
+/// Tells whether two files of a folder are named as one key and another that `rotate-key` made of
+/// it.
 pub(crate) fn is_numbered_alike(one: &Path, other: &Path) -> bool {
     let plain = |path: &Path| {
         let stem = path.file_stem()?.to_string_lossy().into_owned();

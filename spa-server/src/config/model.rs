@@ -311,7 +311,7 @@ pub struct Enforcer {
     pub name: Arc<str>,
     /// Time that it has for one grant.
     pub timeout: Duration,
-    /// What it is.
+    /// Kind, with what belongs to it.
     pub kind: EnforcerKind,
 }
 
@@ -322,7 +322,7 @@ pub enum EnforcerKind {
     Exec {
         /// Absolute path and arguments.
         command: Vec<String>,
-        /// What it opens ends by itself.
+        /// Set when entries end by themselves.
         expires: bool,
         /// It ends flows.
         ends_flows: bool,
@@ -330,7 +330,7 @@ pub enum EnforcerKind {
 }
 
 impl Enforcer {
-    /// Its abilities.
+    /// Abilities.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
         match self.kind {

@@ -74,7 +74,7 @@ pub struct ServerStatus {
 pub struct BackupState {
     /// When it was made.
     pub made_ms: u64,
-    /// What has changed since: `configuration`, `server key`, `clients`.
+    /// Changes since then: `configuration`, `server key`, `clients`.
     pub changed: Vec<String>,
 }
 
@@ -82,7 +82,7 @@ pub struct BackupState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct EnforcerRow {
-    /// Its name.
+    /// Name.
     pub name: String,
     /// Why grants of its services are refused; `None`: they are not.
     pub problem: Option<String>,

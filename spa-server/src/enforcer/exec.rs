@@ -35,7 +35,7 @@ struct RunningProgram {
     child: Child,
     input: ChildStdin,
     output: ChildStdout,
-    /// What it has said behind the last whole line.
+    /// Bytes behind the last whole line.
     unread: Vec<u8>,
 }
 

@@ -19,7 +19,7 @@ use crate::ipc::enforcers::{
 };
 use crate::log::{self, Level};
 
-/// How often ended entries are swept, and the enforcer is asked for a sign of life.
+/// Time between two sweeps of ended entries, and between two signs of life asked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Shortest and longest time between two tries to make the way to it.
 const RETRY_DELAY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));

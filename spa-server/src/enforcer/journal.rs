@@ -1,5 +1,5 @@
-//! What is open at an enforcer that does not expire by itself, on the disk before it is opened: a
-//! later run closes it, whatever became of this one.
+//! Record of what is open at an enforcer that does not expire by itself, on the disk before it is
+//! opened: a later run closes it, whatever became of this one.
 
 use std::io;
 use std::path::PathBuf;

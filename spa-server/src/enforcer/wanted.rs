@@ -1,4 +1,4 @@
-//! What is to be open at an enforcer: the grants, and the entries that they come to.
+//! Wanted state of an enforcer: the grants, and the entries that they come to.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,12 +10,12 @@ use crate::ipc::enforcers::EnforcedGrant;
 /// Shortest time that an entry is opened for.
 const MIN_TIME: Duration = Duration::from_secs(1);
 
-/// What one grant needs.
+/// Needs of one grant.
 #[derive(Clone, Debug)]
 struct WantedGrant {
     entry: EnforcedEntry,
     end: Instant,
-    /// Its flows end with it.
+    /// Set when flows end with it.
     flows: bool,
 }
 

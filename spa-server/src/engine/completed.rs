@@ -80,7 +80,8 @@ impl CompletedSession {
                 .is_ok_and(|(request, _)| request.same_as(&self.authentic.request))
     }
 
-    /// Tells whether last stages and CONFIRMs of this session come so: by their tag, and from where.
+    /// Tells whether last stages and CONFIRMs of this session come so: by their tag, and from
+    /// where.
     pub(super) fn may_end(
         &self,
         datagram: Datagram<'_>,

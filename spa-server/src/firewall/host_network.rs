@@ -53,7 +53,7 @@ pub(crate) struct Link {
     pub(crate) master: Option<u32>,
     /// Interface below it, as of a VLAN.
     pub(crate) lower: Option<u32>,
-    /// Its addresses.
+    /// Own addresses.
     pub(crate) addresses: Vec<IpAddr>,
     /// Networks that it leads to by them.
     networks: Vec<IpNet>,

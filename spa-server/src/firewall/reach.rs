@@ -29,7 +29,7 @@ pub enum ReachAnswer {
 pub struct ReachVerdict {
     /// The answer.
     pub answer: ReachAnswer,
-    /// What decides it, as a clause; of a doubt, what could not be read.
+    /// Cause of the answer, as a clause; of a doubt, what could not be read.
     pub why: String,
     /// Only the source decides: of a given one it can be said.
     pub by_source: bool,
@@ -78,7 +78,7 @@ impl fmt::Display for IpFamily {
     }
 }
 
-/// What reaches the ports of a service over one family.
+/// Reach of the ports of a service over one family.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Reach {
@@ -90,7 +90,7 @@ pub struct Reach {
     pub hidden: ReachVerdict,
     /// Whoever has a grant does.
     pub reachable: ReachVerdict,
-    /// What to do about it, a command or a setting.
+    /// Remedy, a command or a setting.
     pub remedy: Option<String>,
     /// It is not hidden before a client has opened it once.
     pub not_yet: bool,
@@ -114,7 +114,7 @@ pub struct ReachQuery {
 pub struct ReachQuestion {
     /// Name of the service.
     pub service: String,
-    /// Its ports as clients ask for them.
+    /// Ports as clients ask for them.
     pub ports: Vec<ProtoPorts>,
     /// Where it is.
     pub packet_hook: PacketHook,

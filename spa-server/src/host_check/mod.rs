@@ -78,12 +78,12 @@ impl Place for HostSubject {}
 /// out, or hide nothing.
 pub type HostFinding = Finding<HostSubject>;
 
-/// What a look at this host has found.
+/// Findings of a look at this host.
 #[derive(Debug)]
 pub struct HostReport {
     /// Findings, in a fixed order: who gets in comes first.
     pub findings: Vec<HostFinding>,
-    /// What reaches each service, over each family.
+    /// Reach of each service, over each family.
     pub reach: Vec<Reach>,
 }
 

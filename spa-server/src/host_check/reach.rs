@@ -1,4 +1,4 @@
-//! What reaches the ports of each service, as the model of this host has it.
+//! Reach of the ports of each service, as the model of this host has it.
 
 use spa_keys::Severity;
 

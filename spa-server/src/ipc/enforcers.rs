@@ -16,12 +16,12 @@ pub const WATCH_COMMAND: &str = "watch-enforcer";
 /// The hidden command that an enforcer's process runs.
 pub const ENFORCER_COMMAND: &str = "run-enforcer";
 
-/// What an enforcer's process has to know at its start.
+/// First message to an enforcer's process.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct EnforcerSetup {
     /// Name of the enforcer in the configuration.
     pub name: String,
-    /// How it is reached.
+    /// Access to it.
     pub access: EnforcerAccess,
     /// Time that it has for one answer.
     pub timeout: Duration,
@@ -33,14 +33,14 @@ pub struct EnforcerSetup {
     pub level: Level,
 }
 
-/// How an enforcer is reached.
+/// Access to an enforcer.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum EnforcerAccess {
     /// A program.
     Exec {
         /// Absolute path and arguments.
         command: Vec<String>,
-        /// What it opens ends by itself.
+        /// Set when entries end by themselves.
         expires: bool,
         /// It ends flows.
         ends_flows: bool,
@@ -61,14 +61,14 @@ pub struct EnforcedGrant {
     pub ports: Vec<ProtoPorts>,
     /// Time left.
     pub left: Duration,
-    /// Its flows end with it.
+    /// Set when flows end with it.
     pub flows: bool,
 }
 
 /// Task of an enforcer's process.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum EnforcerTask {
-    /// What it is; the answer to [`EnforcerReport::Started`].
+    /// Kind and abilities; the answer to [`EnforcerReport::Started`].
     Begin(EnforcerSetup),
     /// Exactly these grants are to be open, in as many pages as needed; the first one follows
     /// [`EnforcerTask::Begin`].
@@ -89,7 +89,7 @@ pub enum EnforcerTask {
     Close {
         /// The grant.
         id: GrantId,
-        /// Its flows end, whatever the service says of them.
+        /// Set when flows end, whatever the service says of them.
         flows: bool,
     },
 }
@@ -105,7 +105,7 @@ pub enum EnforcerReport {
     Opened {
         /// Number of the question.
         ticket: u64,
-        /// What became of it.
+        /// Outcome.
         outcome: Result<(), String>,
     },
 }

@@ -342,7 +342,7 @@ pub enum ListenerOrder {
     Settled {
         /// Number of [`Reply::Waits`].
         ticket: u64,
-        /// What became of it.
+        /// Outcome.
         outcome: Result<(), RequestError>,
     },
     /// State of the enforcers; told at every change.
@@ -354,7 +354,7 @@ pub enum ListenerOrder {
 /// State of one enforcer.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct EnforcerState {
-    /// Its name.
+    /// Name.
     pub name: String,
     /// Why it does not open; `None`: it does.
     pub problem: Option<String>,
@@ -362,7 +362,7 @@ pub struct EnforcerState {
     pub failures: u64,
 }
 
-/// What is not as it should be between services and their packets.
+/// Faults between services and their packets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct ReachState {
     /// Services, by family, that strangers may reach.

@@ -37,7 +37,7 @@ pub struct Setup {
     pub findings: Findings,
     /// Who knocks where nothing is heard.
     pub(crate) lockout: Lockout,
-    /// What the file of what devices have brought about is like.
+    /// State of the file of what devices have brought about.
     pub(crate) enrolled: EnrolledFile,
     /// Server key, services, clients.
     pub registry: Arc<Registry>,

@@ -78,7 +78,7 @@ impl RunIdentity {
         Self { run, boot, machine: read_id("/etc/machine-id"), server, reach: 0 }
     }
 
-    /// What stands in the place of a run beside a key that was just made.
+    /// Stand-in for a run beside a key that was just made.
     #[must_use]
     pub fn before_the_first(server: [u8; 32]) -> Self {
         Self::on_this_machine(BEFORE_FIRST_RUN, server)

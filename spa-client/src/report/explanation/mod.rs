@@ -16,7 +16,7 @@ use crate::plan::Plan;
 use causes::explain_silence;
 use denial::{explain_denied_keys, explain_denied_service};
 
-/// What a knock was for.
+/// Purpose of a knock.
 #[derive(Clone, Copy)]
 pub(crate) enum Purpose<'a> {
     /// A service, by its name.

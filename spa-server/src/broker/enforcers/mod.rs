@@ -1,8 +1,8 @@
 //! The enforcers beside this host's firewall: what each is to have open, and the grants that wait
 //! for them.
 //!
-//! A grant is open on this host at once. Its listener hears of it when every enforcer of the service
-//! has it as well, or one of them has failed: then it is taken back.
+//! A grant is open on this host at once. Its listener hears of it when every enforcer of the
+//! service has it as well, or one of them has failed: then it is taken back.
 
 mod process;
 
@@ -67,7 +67,7 @@ pub(super) struct Enforcers {
     held: BTreeMap<GrantId, PassedGrant>,
     waiting: BTreeMap<u64, WaitingGrant>,
     last_ticket: u64,
-    /// What this host has open is known.
+    /// Set once it is known what this host has open.
     adopted: bool,
     /// State that the listener was last told.
     told: Vec<EnforcerState>,

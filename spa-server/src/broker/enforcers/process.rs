@@ -28,7 +28,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) enum Said {
     /// It has begun anew: what it was asked before it will not answer.
     Begun,
-    /// Its state has changed.
+    /// A change of its state.
     State,
     /// A grant is open, or is not.
     Opened(u64, Result<(), String>),
@@ -38,7 +38,7 @@ pub(super) enum Said {
 pub(super) struct EnforcerProcess {
     /// Name of the enforcer.
     pub(super) name: Arc<str>,
-    /// Its abilities.
+    /// Abilities.
     pub(super) able: Capabilities,
     /// Time that it has for one grant.
     pub(super) timeout: Duration,

@@ -138,7 +138,7 @@ impl Builder<'_> {
         }
     }
 
-    /// What is not granted, when everything is hidden. Neighbour discovery belongs to no
+    /// Drop of what is not granted, when everything is hidden. Neighbour discovery belongs to no
     /// connection and passes.
     fn add_default(&mut self, chain: &str) {
         if self.rules.hide == Hide::Closed {

@@ -25,7 +25,8 @@ const DEFAULT_CONFIG: &str = "/etc/spa/spa-server.toml";
 /// First port that needs no right to be bound, by default.
 const FIRST_FREE_PORT: u16 = 1024;
 
-/// What the unit keeps the server from; `None`: no unit of this host runs this configuration.
+/// Obstacles that the unit puts in the server's way; `None`: no unit of this host runs this
+/// configuration.
 pub(super) fn check_unit(path: &Path, config: &Config) -> Option<Vec<HostFinding>> {
     if !Path::new(BOOTED).exists() {
         return None;
@@ -192,7 +193,7 @@ fn missing_rights(unit: &UnitSettings, config: &Config) -> Vec<String> {
     missing
 }
 
-/// What the unit names and is not there, so that systemd does not start it.
+/// Finds what the unit names and is not there, so that systemd does not start it.
 fn missing_paths(unit: &UnitSettings, config: &Config) -> Vec<String> {
     let mut missing = Vec::new();
     let settings =

@@ -1,4 +1,4 @@
-//! What the unit's user can do with a path, in the view of files that the unit gives it
+//! Rights of the unit's user on a path, in the view of files that the unit gives it
 //! (systemd.exec(5), "Sandboxing" and "Paths").
 
 use std::fs;
@@ -9,7 +9,7 @@ use nix::unistd::{Gid, Uid};
 
 use super::settings::{UNIT, UnitSettings};
 
-/// What the server does with a path.
+/// Use that the server makes of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
     /// Reads the file.
@@ -33,7 +33,7 @@ pub(super) struct UnitUser {
     /// As the unit names it.
     pub(super) name: String,
     pub(super) uid: Uid,
-    /// Its own group and the others.
+    /// Own group and the others.
     pub(super) groups: Vec<Gid>,
     /// The modes of files do not hold for it.
     pub(super) above_modes: bool,
@@ -130,8 +130,8 @@ impl UnitView {
         }
     }
 
-    /// What stands in the way of a use of a path, and what to do about it; nothing when nothing
-    /// does, or when it is not there and need not be.
+    /// Finds what stands in the way of a use of a path, and what to do about it; nothing when
+    /// nothing does, or when it is not there and need not be.
     pub(super) fn find_obstacle(&self, path: &Path, used: Use) -> Option<String> {
         let (path, _) = resolve(path);
         self.find_wall(&path, used).or_else(|| self.find_mode(&path, used))

@@ -101,7 +101,7 @@ impl UnitSettings {
         self.values(key).next_back().filter(|value| !value.is_empty())
     }
 
-    /// Whether a switch is on.
+    /// Tells whether a switch is on.
     pub(super) fn is_on(&self, key: &str) -> bool {
         self.last(key).is_some_and(|value| {
             ["1", "yes", "y", "true", "t", "on"].contains(&&*value.to_ascii_lowercase())
@@ -120,8 +120,8 @@ impl UnitSettings {
         words
     }
 
-    /// Whether a list that allows, or with `~` forbids, has this word. Without an assignment it is
-    /// `unset`, after an empty one `emptied`.
+    /// Tells whether a list that allows, or with `~` forbids, has this word. Without an assignment
+    /// it is `unset`, after an empty one `emptied`.
     pub(super) fn allows(&self, key: &str, word: &str, unset: bool, emptied: bool) -> bool {
         let (mut allowed, mut first) = (unset, true);
         for value in self.values(key) {

@@ -1,4 +1,4 @@
-//! Whether a service is hidden over one family: what a stranger's packet meets.
+//! Judgement whether a service is hidden over one family: what a stranger's packet meets.
 
 use super::judged::{Judged, unread_stop};
 use super::packet::{Doubt, Packet};
@@ -10,7 +10,7 @@ use crate::firewall::reach::ReachAnswer;
 use crate::firewall::{Mode, PacketHook};
 
 impl View<'_> {
-    /// Whether no stranger reaches it.
+    /// Judges whether no stranger reaches it.
     pub(super) fn judge_hidden(&self) -> Judged {
         if !self.question.hides {
             return Judged::new(
@@ -58,7 +58,7 @@ impl View<'_> {
         judged
     }
 
-    /// What a stranger's first packet meets.
+    /// Follows a stranger's first packet.
     fn judge_stranger(&self, packet: Packet) -> Judged {
         let host = self.host();
         let mut trip = Trip::begin(packet);
@@ -80,7 +80,7 @@ impl View<'_> {
         judged
     }
 
-    /// What a stranger's packet meets behind prerouting.
+    /// Follows a stranger's packet behind prerouting.
     fn judge_arrival(&self, course: Course) -> Judged {
         let Course { packet, doubt, translated_by } = course;
         let names = |all: &[ProtoPorts], port: Option<u16>| {

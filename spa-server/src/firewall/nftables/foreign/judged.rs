@@ -9,7 +9,7 @@ use crate::firewall::reach::{ReachAnswer, ReachVerdict};
 pub(super) struct Judged {
     /// The answer.
     pub(super) answer: ReachAnswer,
-    /// What decides it, as a clause.
+    /// Cause of the answer, as a clause.
     pub(super) why: String,
     /// Only the source decides.
     pub(super) by_source: bool,
@@ -35,7 +35,7 @@ impl Judged {
     }
 }
 
-/// Whether a packet gets through to the end of its way.
+/// Judges whether a packet gets through to the end of its way.
 pub(super) fn judge_trip(trip: &Trip) -> Judged {
     let Trip { courses, stops } = trip;
     if let Some(stop) = stops.iter().find(|stop| stop.taken_by.is_some()) {

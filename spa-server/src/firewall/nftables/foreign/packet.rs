@@ -1,4 +1,4 @@
-//! What is known of a packet before it has come: of some bits the value, of the others why not.
+//! Knowledge of a packet before it has come: of some bits the value, of the others why not.
 
 use std::net::IpAddr;
 

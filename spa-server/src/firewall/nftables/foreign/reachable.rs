@@ -1,4 +1,4 @@
-//! Whether a grant opens a service over one family: what the packets of somebody with one meet.
+//! Judgement whether a grant opens a service over one family: what packets of its holder meet.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::firewall::reach::ReachAnswer;
 const BEFORE_OURS: i32 = BEFORE_DNAT - 1;
 
 impl View<'_> {
-    /// Whether a grant opens it.
+    /// Judges whether a grant opens it.
     pub(super) fn judge_reachable(&self) -> Judged {
         let (packets, whole) = self.list_packets();
         let mut judged = Judged::new(ReachAnswer::Yes, "no other rule stops it");
@@ -53,7 +53,7 @@ impl View<'_> {
         judged
     }
 
-    /// What the packets of somebody with a grant meet, first ones, answers and later ones.
+    /// Follows the packets of somebody with a grant: first ones, answers and later ones.
     fn judge_grantee(&self, packet: Packet) -> Judged {
         let host = self.host();
         let behind = self.question.packet_hook == PacketHook::Forward;
@@ -146,7 +146,7 @@ impl View<'_> {
         judged
     }
 
-    /// What the answer and a later packet of a flow meet.
+    /// Follows the answer and a later packet of a flow.
     fn judge_rest(&self, host: &HostRules<'_>, first: &Packet) -> Judged {
         let here = first.own == Some(true);
         let answer = Packet {

@@ -1,4 +1,4 @@
-//! What one of other people's rules does with a packet, as far as it can be read.
+//! Effect of one of other people's rules on a packet, as far as it can be read.
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -300,7 +300,7 @@ impl ForeignRules {
     }
 }
 
-/// What an expression says.
+/// Words of an expression.
 enum Effect {
     Truth(Truth),
     Untracks,
@@ -309,7 +309,7 @@ enum Effect {
     Maps(Truth, Vec<RuleVerdict>),
 }
 
-/// What could not be read, in a word.
+/// Name of what could not be read, in a word.
 fn said<'e>(name: &'e str, expression: &'e Expression) -> &'e str {
     match expression {
         Expression::Match { name, .. } | Expression::Target { name, .. } => name,

@@ -37,9 +37,9 @@ pub(super) struct ForeignSet {
     key_len: usize,
 }
 
-/// What a look-up finds: whether the key is there, and the value for each element that may be it.
+/// Result of a look-up: whether the key is there, and the value for each element that may be it.
 pub(super) struct LookUp<'s> {
-    /// Whether the key is in the set.
+    /// Truth of "the key is in the set".
     pub(super) truth: Truth,
     /// Values of the elements that it may be.
     pub(super) values: Vec<Option<&'s MapValue>>,

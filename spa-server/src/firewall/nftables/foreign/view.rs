@@ -90,7 +90,7 @@ impl View<'_> {
         (packets, whole)
     }
 
-    /// What cannot be read ahead of every rule.
+    /// Finds what cannot be read ahead of every rule.
     pub(super) fn find_unread(&self, link: Option<&Link>, tables: &[&str]) -> Option<Judged> {
         let [legacy4, legacy6] = &self.model.legacy;
         let legacy = if self.v4 { legacy4 } else { legacy6 };

@@ -1,4 +1,4 @@
-//! What becomes of a packet in one of other people's base chains: every end that it may come to.
+//! Fate of a packet in one of other people's base chains: every end that it may come to.
 //!
 //! A rule that asks what we cannot know beforehand (a source, a limit) may hold or not, so both
 //! ways are followed. One end only is certain; of several, the one without a doubt is where a
@@ -40,7 +40,7 @@ impl std::fmt::Display for RuleLocation {
 pub(super) struct Doubted {
     /// Reason.
     pub(super) doubt: Doubt,
-    /// What it asks, in a word.
+    /// Match that the rule asks for, in a word.
     pub(super) what: String,
     /// The rule.
     pub(super) rule: RuleLocation,
@@ -57,7 +57,7 @@ pub(super) enum ChainEnd {
     Refuses,
     /// It goes on to there.
     Translates(NewDestination),
-    /// What happens next cannot be read.
+    /// Handed to something that cannot be read.
     HandsOver(String),
 }
 
@@ -83,7 +83,7 @@ pub(super) struct Walk {
     truncated: bool,
 }
 
-/// Whether a packet may leave a chain at its end.
+/// Tells whether a packet may leave a chain at its end.
 enum Falls {
     No,
     Yes(Option<Doubted>),
@@ -216,7 +216,7 @@ impl Walk {
     }
 }
 
-/// What a walk that was not followed to its end is said to lead to.
+/// Target that a walk that was not followed to its end is said to lead to.
 const TOO_LONG: &str = "more rules than are followed";
 
 /// The graver of two doubts; the first one when they weigh the same.

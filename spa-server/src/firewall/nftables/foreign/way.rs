@@ -24,7 +24,7 @@ pub(super) enum HookPoint {
     Egress,
 }
 
-/// What the ways of packets go through.
+/// Rules and network that packets go through.
 pub(super) struct HostRules<'h> {
     /// Other people's rules.
     pub(super) foreign: &'h ForeignRules,
@@ -50,7 +50,7 @@ pub(super) struct Stop {
     pub(super) base: ObjectName,
     /// Rule or policy that decides it.
     pub(super) by: RuleLocation,
-    /// What has the packet then; `None`: it is dropped.
+    /// Taker of the packet; `None`: it is dropped.
     pub(super) taken_by: Option<String>,
     /// Set when it comes only if a rule matches of which we do not know.
     pub(super) doubt: Option<Doubted>,
