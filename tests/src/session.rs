@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::daemon::{Client, Server, binary};
 use crate::process;
 use crate::still::{still, still_line};
-use crate::transcript::{shorten, store, stored};
+use crate::transcript::{mask_version, shorten, store, stored};
 
 /// What is written down, line by line, without what is different in every run.
 #[derive(Debug, Default)]
@@ -110,7 +110,7 @@ impl Session {
     /// Compares with the file of this name, or writes it.
     pub fn end(self, name: &str) {
         let ours = binary("spa-client").parent().expect("a folder").display().to_string();
-        let now = self.text.replace(&ours, "BIN").replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        let now = mask_version(&self.text.replace(&ours, "BIN"));
         if std::env::var_os("SPA_SNAPSHOTS").is_some_and(|word| word == "write") {
             store(name, &now).expect("the snapshot can be written");
             return;

@@ -138,9 +138,23 @@ impl Transcript {
     fn end(self) -> String {
         let text = self.text.replace(&self.home.path().display().to_string(), "HOME");
         let ours = binary("spa-client").parent().expect("a folder").display().to_string();
-        let text = text.replace(&ours, "BIN").replace(env!("CARGO_PKG_VERSION"), "VERSION");
-        shorten(&text)
+        shorten(&mask_version(&text.replace(&ours, "BIN")))
     }
+}
+
+/// Names the version without its number. The number within an address is none: 192.0.2.0 has it.
+pub(crate) fn mask_version(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(env!("CARGO_PKG_VERSION")) {
+        out.push_str(before);
+        let in_number = |c: char| c.is_ascii_digit() || c == '.';
+        let alone = !out.ends_with(in_number) && !after.starts_with(in_number);
+        out.push_str(if alone { "VERSION" } else { env!("CARGO_PKG_VERSION") });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
 }
 
 /// Cuts keys and fingerprints after what tells their kind.
