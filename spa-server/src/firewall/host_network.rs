@@ -47,6 +47,8 @@ pub(crate) struct Link {
     pub(crate) kind: String,
     /// It is set up.
     pub(crate) up: bool,
+    /// It is set up and has a carrier.
+    pub(crate) running: bool,
     /// Loopback.
     pub(crate) loopback: bool,
     /// Interface that it is a port of, by which its packets come in.
@@ -277,6 +279,7 @@ fn parse_link(body: &[u8]) -> Option<Link> {
         name: attribute(attributes, libc::IFLA_IFNAME).and_then(read_text)?,
         kind,
         up: flags & libc::IFF_UP != 0,
+        running: flags & libc::IFF_UP != 0 && flags & libc::IFF_RUNNING != 0,
         loopback: flags & libc::IFF_LOOPBACK != 0,
         master: number(libc::IFLA_MASTER),
         lower: number(libc::IFLA_LINK).filter(|_| !elsewhere),

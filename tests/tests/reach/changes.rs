@@ -1,5 +1,6 @@
 //! Changes of the host while we run, told in the log, by a figure and by `status`.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use spa_tests::netns::lan;
@@ -183,6 +184,40 @@ fn the_interface_becomes_a_port_of_a_bridge() {
     let away = ["address flush dev eth0", "link set eth0 master br0"];
     told_by(&bench, &away, "br0", &["is a port of br0"]);
     told_good(&bench, &["address flush dev br0", "link set eth0 nomaster", "link delete br0"]);
+}
+
+/// Two cards in one segment: the one that is not named takes packets for the other's address.
+#[test]
+fn a_card_without_an_address_is_not_named() {
+    need_namespaces!();
+    let net = lan();
+    net.net.link(&net.server, "eth1", &net.switch, "p-server-2");
+    net.switch.ip(&["link set p-server-2 master br0"]);
+    net.server.ip(&["link set eth1 down"]);
+    let bench = Bench::start(net, &config("[\"eth0\"]"));
+    let families = ["family=ipv4", "family=ipv6"];
+    let rows = |event| families.map(|family| [event, "service=ssh", family]);
+    let [v4, v6] = rows("event=not-protected");
+    let doubt = "which has none itself";
+    let said = [[&v4[..], &[doubt]].concat(), [&v6[..], &[doubt]].concat()];
+    told(&bench, &["link set eth1 up"], ANNOUNCED, &[&said[0], &said[1]]);
+    let shown = bench.net.server.run(|| {
+        let output = Command::new("ip").args(["-oneline", "link", "show", "eth1"]).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    });
+    let mac = shown.split_once("link/ether ").unwrap().1.split(' ').next().unwrap().to_owned();
+    for family in Family::BOTH {
+        let server = bench.net.server.address(family);
+        let answers = format!("neigh replace {server} lladdr {mac} dev eth0");
+        ip(&bench.net.stranger, &[&answers]);
+        assert_eq!(bench.probe(family, "ssh").hidden, Some(false), "{family}");
+    }
+    let [v4, v6] = rows("event=protected");
+    told(&bench, &["link set eth1 down"], ANNOUNCED, &[&v4, &v6]);
+    forget_neighbours(&bench);
+    for family in Family::BOTH {
+        assert_eq!(bench.probe(family, "ssh").hidden, Some(true), "{family}");
+    }
 }
 
 /// Addresses move, and the interface that is named stays as it is.

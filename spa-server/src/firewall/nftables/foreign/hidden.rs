@@ -44,6 +44,14 @@ impl View<'_> {
             );
             return Judged::new(ReachAnswer::No, why);
         }
+        if let Some(link) = self.find_without_address() {
+            let why = format!(
+                "packets to this host's addresses may come in by {}, which has none itself and is \
+                 not among [firewall] interfaces: name it there, or set it down",
+                link.name
+            );
+            return Judged::new(ReachAnswer::Undecided, why);
+        }
         let (packets, whole) = self.list_packets();
         let mut judged = Judged::new(ReachAnswer::Yes, "our table hides it");
         if !whole {

@@ -55,6 +55,16 @@ impl View<'_> {
         links.filter(comes_in).filter(wanted).collect()
     }
 
+    /// An interface by which our rules hide nothing, and which has no address that says what it is
+    /// for. By any interface the kernel takes packets to any address of this host, and a card
+    /// answers for those of another one in its segment (arp_ignore).
+    pub(super) fn find_without_address(&self) -> Option<&Link> {
+        self.model.network.links().find(|link| {
+            let comes_in = link.running && !link.loopback && link.master.is_none();
+            comes_in && !self.covers(link) && !link.has_address(true) && !link.has_address(false)
+        })
+    }
+
     /// First packets that stand for all that strangers may send.
     pub(super) fn list_packets(&self) -> (Vec<(Option<&Link>, Packet)>, bool) {
         let numbers = self.model.foreign.list_numbers();
