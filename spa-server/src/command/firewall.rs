@@ -1,4 +1,4 @@
-//! `spa-server firewall print|render|backends|install|remove`.
+//! `spa-server firewall print|render|backends|conformance|install|remove`.
 
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::backends::BackendsArgs;
+use super::conformance::ConformanceArgs;
 use super::render::RenderCommand;
 use super::{ConfigArg, output};
 use crate::config::activated::Opened;
@@ -26,6 +27,7 @@ pub(super) enum FirewallCommand {
     #[command(subcommand)]
     Render(RenderCommand),
     Backends(BackendsArgs),
+    Conformance(ConformanceArgs),
     /// Install the table without the server
     #[command(
         after_help = "Hides everything protected; nothing can be opened until the server runs. \
@@ -46,6 +48,7 @@ impl FirewallCommand {
             Self::Print(config) => output::answer(&nftables::print(&load_rules(&config)?)),
             Self::Render(command) => command.run(),
             Self::Backends(backends) => backends.run(),
+            Self::Conformance(conformance) => conformance.run(),
             Self::Install(config) => {
                 let rules = load_rules(&config)?;
                 let mut firewall = Nftables::new()?;

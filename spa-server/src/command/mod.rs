@@ -14,6 +14,7 @@ mod client_undo;
 mod clients;
 mod close;
 mod completions;
+mod conformance;
 mod countdown;
 mod enrolment;
 mod explain;

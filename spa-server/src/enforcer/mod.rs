@@ -5,6 +5,7 @@
 //! Above it stands a second process that does nothing but start it anew when it ends: the broker
 //! cannot.
 
+mod conformance;
 mod contract;
 mod exec;
 mod exec_lines;
@@ -13,5 +14,6 @@ mod journal;
 mod wanted;
 mod watch;
 
+pub use conformance::{CaseOutcome, try_program};
 pub use follower::run_enforcer;
 pub use watch::watch_enforcer;

@@ -61,6 +61,8 @@ pub(super) fn spa_server() -> String {
         "spa-server firewall backends",
         "spa-server firewall backends --json",
         "spa-server firewall backends --yaml",
+        "spa-server firewall conformance --help",
+        "spa-server firewall conformance --exec nowhere",
         "spa-server firewall render --help",
         "spa-server firewall render routeros --help",
         "spa-server firewall install --help",

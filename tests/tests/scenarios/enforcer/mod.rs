@@ -1,6 +1,7 @@
 //! Enforcers beside this host's nftables: a real one, with real packets, and one that fails in
 //! every way that there is.
 
+mod conformance;
 mod faults;
 mod ipset;
 mod life;
