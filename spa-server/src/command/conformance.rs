@@ -25,7 +25,13 @@ pub(super) struct ConformanceArgs {
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration::parse)]
     timeout: Duration,
     /// The program and its arguments; everything behind it belongs to it
-    #[arg(long, value_name = "PROGRAM", num_args = 1.., required = true, allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "PROGRAM",
+        num_args = 1..,
+        required = true,
+        allow_hyphen_values = true
+    )]
     exec: Vec<String>,
 }
 
